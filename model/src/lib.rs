@@ -1,0 +1,35 @@
+//! The nouns of Gristmill: what every other part speaks of.
+//!
+//! No I/O, no clock, no randomness, no async. A type lives here when two of the parts (deciding, telling, doing, the
+//! service) must mean the same thing by it. The dictionary of the project is this crate: one word per thing, used the
+//! same in code, tables, URLs, pages and mails.
+//!
+//! Reading order: [`id`] and [`time`], [`outcome`], [`source`] (what moved), [`matching`] (which movements concern
+//! whom), [`catalog`] with [`recipe`] and [`graph`] (what is configured), [`build`] (what is made of it), [`reason`]
+//! (why), [`event`] (what happened), [`message`] (what is told), [`protocol`] (what a worker and the service say).
+
+pub mod build;
+pub mod catalog;
+pub mod event;
+pub mod graph;
+pub mod id;
+pub mod matching;
+pub mod message;
+pub mod outcome;
+pub mod protocol;
+pub mod reason;
+pub mod recipe;
+pub mod source;
+pub mod time;
+
+pub use build::*;
+pub use catalog::*;
+pub use event::{Event, EventBody};
+pub use graph::*;
+pub use id::*;
+pub use message::*;
+pub use outcome::{Cause, Outcome, Transition};
+pub use reason::{Reason, Verdict, VerdictKind};
+pub use recipe::*;
+pub use source::*;
+pub use time::Timestamp;

@@ -1,0 +1,224 @@
+//! What a worker and the service say to each other.
+//!
+//! The worker dials out. It says [`Hello`], then asks for commands (a long poll, which is also its heartbeat), reports
+//! what happens in [`Report`]s, and appends log bytes by offset. Everything may be repeated: commands are given again
+//! until they are acknowledged, reports carry a sequence number per lease, log bytes carry their offset. Everything
+//! that a worker says about a build carries the lease's epoch and is refused under an older one (S9). The built-in
+//! worker speaks the same without a socket.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BuildId, BuilderName, Cause, Outcome, ProjectName, Recipe, SchedulerName, StampSet, Timestamp, WorkerName,
+};
+
+/// Limits of the protocol.
+pub mod limit {
+    /// Uncompressed bytes of log in one frame.
+    pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+    /// Bytes of log of one step; what comes after is dropped with an explicit remark, and the tail is kept.
+    pub const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+    /// Bytes of a summary line.
+    pub const SUMMARY_BYTES_MAX: usize = 500;
+    /// Reports in one request.
+    pub const REPORTS_MAX: usize = 256;
+}
+
+/// A worker introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Who it is; checked against its credential.
+    pub worker: WorkerName,
+    /// What it is and has.
+    pub labels: BTreeMap<String, String>,
+    /// How many builds it runs at once.
+    pub slots: u32,
+    /// The builds it still has, with their epochs.
+    pub builds: Vec<Held>,
+}
+
+/// A build that a worker has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    pub build: BuildId,
+    /// Under which epoch.
+    pub epoch: i64,
+}
+
+/// The service answers a [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Of the builds that the worker said it has: those that are no longer its own, and must be stopped.
+    pub stop: Vec<Held>,
+}
+
+/// What the service wants of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "most commands are orders")]
+pub enum WorkerCommand {
+    /// Run this.
+    Start {
+        /// Everything there is to know about it.
+        order: BuildOrder,
+    },
+    /// A waiting trigger step is over; go on with the next step.
+    Resume {
+        /// Which build.
+        build: BuildId,
+        /// Under which epoch.
+        epoch: i64,
+        /// What the step came to.
+        outcome: Outcome,
+        /// One line on it.
+        summary: String,
+    },
+    /// End this build: TERM, grace, KILL; report it as cancelled.
+    Cancel {
+        /// Which build.
+        build: BuildId,
+        /// Under which epoch.
+        epoch: i64,
+        /// Who asked for it, for the log.
+        by: String,
+    },
+}
+
+/// Everything a worker must know to run one build, and nothing to choose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildOrder {
+    /// The build.
+    pub build: BuildId,
+    /// The lease's epoch.
+    pub epoch: i64,
+    /// Which attempt it is.
+    pub attempt: u32,
+    /// The builder: its workspace is kept from build to build.
+    pub builder: BuilderName,
+    /// Its project.
+    pub project: Option<ProjectName>,
+    /// The scheduler that set it off.
+    pub scheduler: SchedulerName,
+    /// The branch that it counts for.
+    pub branch: String,
+    /// The revisions, frozen.
+    pub stamps: StampSet,
+    /// Where each repository of the stamps is fetched from.
+    pub origins: BTreeMap<crate::RepositoryName, Origin>,
+    /// What to do.
+    pub recipe: Recipe,
+    /// Values given by whoever set it off; they become environment variables `GRISTMILL_PROPERTY_<NAME>`.
+    pub properties: BTreeMap<String, String>,
+    /// When the lease was given.
+    pub at: Timestamp,
+}
+
+/// Where a repository is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its URL or path; on the service's own machine, the service's mirror.
+    pub url: String,
+}
+
+/// Something that a worker has to say about a build, numbered from 1 per lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// About which build.
+    pub build: BuildId,
+    /// Under which epoch.
+    pub epoch: i64,
+    /// Its number in this lease; a number that was seen before is acknowledged and passed over.
+    pub seq: u64,
+    /// What.
+    pub body: ReportBody,
+}
+
+/// What a worker reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "kebab-case")]
+pub enum ReportBody {
+    /// The build began.
+    Started,
+    /// A step began.
+    StepStarted {
+        /// Which, from 0.
+        step: u32,
+    },
+    /// A step ended.
+    StepFinished {
+        /// Which.
+        step: u32,
+        /// With what.
+        outcome: Outcome,
+        /// Whose fault a bad end was.
+        cause: Option<Cause>,
+        /// One line on it.
+        summary: String,
+    },
+    /// A trigger step was reached. The service starts the buildset; a waiting step goes on by [`WorkerCommand::Resume`].
+    TriggerReached {
+        /// Which step.
+        step: u32,
+    },
+    /// The build ended.
+    Finished {
+        /// With what: `Retry` asks for another attempt, which the service may refuse.
+        outcome: Outcome,
+        /// Whose fault a bad end was.
+        cause: Option<Cause>,
+        /// One line on it.
+        summary: String,
+    },
+}
+
+/// Which log of a build: one per step; `stdout` and `stderr` in order of arrival.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogAddress {
+    /// The build.
+    pub build: BuildId,
+    /// The lease's epoch: a retry never meets its predecessor's bytes.
+    pub epoch: i64,
+    /// The step's number.
+    pub step: u32,
+}
+
+/// A piece of a log, compressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogAppend {
+    /// Which log.
+    pub log: LogAddress,
+    /// Where the piece begins in the uncompressed log.
+    pub offset: u64,
+    /// How many bytes it has uncompressed, at most [`limit::FRAME_BYTES_MAX`].
+    pub length: u32,
+    /// One zstd frame.
+    pub frame: Vec<u8>,
+}
+
+/// Why the service did not take what a worker said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The lease is no longer the worker's: it must stop the build and forget it.
+    #[error("the lease of build {build} under epoch {epoch} is no longer yours")]
+    Fenced {
+        /// Which build.
+        build: BuildId,
+        /// Under which epoch.
+        epoch: i64,
+    },
+    /// The piece does not begin where the stored log ends: send from there.
+    #[error("the log ends at {length}")]
+    Offset {
+        /// Where it ends.
+        length: u64,
+    },
+    /// The service cannot take it now: say it again later.
+    #[error("the service cannot take it now: {why}")]
+    Unavailable {
+        /// Why.
+        why: String,
+    },
+}

@@ -1,0 +1,209 @@
+//! What a builder does: the part of the configuration that a build is made from, snapshotted under its digest.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CodebaseName, Digest, Outcome, RepositoryName, SchedulerName};
+
+/// Everything about a builder that a build depends on. Stored once under its digest, so that a build that is running or
+/// waiting keeps its recipe when the configuration changes (S22).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The codebases it builds from.
+    pub sources: BTreeMap<CodebaseName, SourceUse>,
+    /// What it asks of a worker: label → wanted value.
+    #[serde(default)]
+    pub requires: BTreeMap<String, String>,
+    /// Environment variables of every step.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// The matrix row that this recipe was expanded for.
+    #[serde(default)]
+    pub matrix: BTreeMap<String, String>,
+    /// The steps, in order.
+    pub steps: Vec<StepRecipe>,
+    /// How often an attempt that ended for infrastructure reasons is repeated.
+    pub retries_max: u32,
+}
+
+impl Recipe {
+    /// Takes the digest of the canonical JSON.
+    pub fn digest(&self) -> Digest {
+        let json = serde_json::to_vec(self).expect("a recipe has only string keys");
+        Digest::of(&json)
+    }
+}
+
+/// How a builder uses one codebase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceUse {
+    /// The repository it is kept in.
+    pub repository: RepositoryName,
+    /// The folder it is checked out to, from the build's own folder; empty for that folder itself.
+    pub into: String,
+    /// The branch to take when nothing else says which; `None` for the repository's default branch.
+    pub branch: Option<String>,
+}
+
+/// One step of a recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecipe {
+    /// Its name, unique in the recipe.
+    pub name: String,
+    /// What it does.
+    pub action: StepAction,
+    /// What its end means for the build.
+    #[serde(default)]
+    pub rules: StepRules,
+    /// How long it may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// Environment variables over the builder's.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// The folder it runs in, from the build's own folder.
+    #[serde(default)]
+    pub folder: String,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepAction {
+    /// Brings the codebases to their stamps' exact revisions, with the system's git.
+    Checkout {
+        /// What is kept of an earlier build's files.
+        method: CheckoutMethod,
+    },
+    /// Runs a command.
+    Run {
+        /// Which.
+        command: Command,
+    },
+    /// Starts a triggerable scheduler's graph with this build's stamps.
+    Trigger {
+        /// Which.
+        scheduler: SchedulerName,
+        /// Whether the step lasts until that buildset completes. The worker's slot is free meanwhile.
+        wait: bool,
+        /// Properties handed over.
+        #[serde(default)]
+        properties: BTreeMap<String, String>,
+    },
+}
+
+/// What a checkout keeps of an earlier build's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckoutMethod {
+    /// Everything untracked stays: fastest.
+    #[default]
+    Incremental,
+    /// Untracked files go, ignored ones stay.
+    Clean,
+    /// Untracked and ignored files go.
+    Fresh,
+}
+
+/// A command: a script for `sh -e`, or an argument list that no shell sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Text for `/bin/sh -e`.
+    Script(String),
+    /// Program and arguments.
+    Arguments(Vec<String>),
+}
+
+/// What a step's end means for its build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct StepRules {
+    /// What a failure means.
+    pub on_failure: OnFailure,
+    /// What warnings mean.
+    pub on_warnings: OnWarnings,
+    /// Whether it runs even after the build has been halted.
+    pub always: bool,
+    /// Exit codes with a meaning of their own; others: 0 is success, the rest failure.
+    #[serde(default)]
+    pub exit: BTreeMap<i32, Outcome>,
+}
+
+/// What a step's failure means for the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The build fails, and only `always` steps still run (Buildbot: haltOnFailure and flunkOnFailure).
+    #[default]
+    Halt,
+    /// The build fails in the end, and the other steps run (flunkOnFailure).
+    Continue,
+    /// The build has warnings (warnOnFailure).
+    Warn,
+    /// The build does not care.
+    Ignore,
+}
+
+/// What a step's warnings mean for the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnWarnings {
+    /// The build has warnings (warnOnWarnings).
+    #[default]
+    Warn,
+    /// The build fails (flunkOnWarnings).
+    Fail,
+    /// The build does not care.
+    Ignore,
+}
+
+impl StepRules {
+    /// Says what exit code `code` comes to.
+    pub fn outcome_of_exit(&self, code: i32) -> Outcome {
+        let default = if code == 0 { Outcome::Success } else { Outcome::Failure };
+        self.exit.get(&code).copied().unwrap_or(default)
+    }
+
+    /// Says what a step's outcome adds to its build's, and whether it halts it.
+    pub fn effect_of(&self, outcome: Outcome) -> (Outcome, bool) {
+        match outcome {
+            Outcome::Failure => match self.on_failure {
+                OnFailure::Halt => (Outcome::Failure, true),
+                OnFailure::Continue => (Outcome::Failure, false),
+                OnFailure::Warn => (Outcome::Warnings, false),
+                OnFailure::Ignore => (Outcome::Success, false),
+            },
+            Outcome::Warnings => match self.on_warnings {
+                OnWarnings::Warn => (Outcome::Warnings, false),
+                OnWarnings::Fail => (Outcome::Failure, self.on_failure == OnFailure::Halt),
+                OnWarnings::Ignore => (Outcome::Success, false),
+            },
+            Outcome::Exception | Outcome::Retry | Outcome::Cancelled => (outcome, true),
+            Outcome::Success | Outcome::Skipped => (outcome, false),
+        }
+    }
+}
+
+/// How long a step may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Without any output.
+    pub idle: Duration,
+    /// Altogether.
+    pub total: Duration,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+}
+
+impl Default for Timeouts {
+    /// 20 minutes without output, 4 hours altogether, 10 seconds from TERM to KILL.
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(20 * 60),
+            total: Duration::from_secs(4 * 3600),
+            grace: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The state: everything open, nothing finished. Loaded from the tables, kept current by [`State::apply`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gristmill_model::{
+    Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, Condition, DeliveryId, Digest, Edge, Incident, IncidentId,
+    MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, Timestamp, Worker,
+    WorkerName,
+};
+
+/// Everything open. `BTreeMap` throughout, so that iteration never depends on chance.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// The journal's head: the number of the last event that is folded in.
+    pub head: Seq,
+    /// The last number given out, per noun.
+    pub last: LastIds,
+    /// Repositories that were seen, and how they fare.
+    pub repositories: BTreeMap<RepositoryName, Sight>,
+    /// Accepted tips.
+    pub tips: BTreeMap<RepositoryName, BTreeMap<RefName, Tip>>,
+    /// Changes that a scheduler holds, per branch. The value is never empty.
+    pub held: BTreeMap<SchedulerName, BTreeMap<BranchKey, Vec<HeldChange>>>,
+    /// Timed schedulers' last and next moments.
+    pub timers: BTreeMap<SchedulerName, Timer>,
+    /// Changes that matched a timed scheduler's rule since its last buildset.
+    pub recipes: BTreeMap<Digest, Arc<Recipe>>,
+    /// Open buildsets.
+    pub buildsets: BTreeMap<BuildsetId, Buildset>,
+    /// Requests of open buildsets, settled ones included.
+    pub requests: BTreeMap<RequestId, Request>,
+    /// Edges of open buildsets, by the request that waits.
+    pub needs: BTreeMap<RequestId, Vec<Edge>>,
+    /// The same edges, by the request that is needed.
+    pub needed_by: BTreeMap<RequestId, Vec<Edge>>,
+    /// Unfinished builds.
+    pub builds: BTreeMap<BuildId, OpenBuild>,
+    /// Workers known.
+    pub workers: BTreeMap<WorkerName, Worker>,
+    /// What the last telling build said of a builder on a branch.
+    pub standings: BTreeMap<(BuilderName, String), Standing>,
+    /// Open incidents.
+    pub incidents: BTreeMap<IncidentId, Incident>,
+    /// Completed buildsets that wait for the other upstreams of a dependent scheduler: scheduler → upstream scheduler →
+    /// buildset and what is needed of it.
+    pub upstreams: BTreeMap<SchedulerName, BTreeMap<SchedulerName, UpstreamDone>>,
+    /// The announcer's cursor.
+    pub announced: Seq,
+}
+
+/// A branch (or tag) of a repository.
+pub type BranchKey = (RepositoryName, String);
+
+/// The last number given out, per noun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LastIds {
+    /// Changes.
+    pub change: ChangeId,
+    /// Deliveries.
+    pub delivery: DeliveryId,
+    /// Buildsets.
+    pub buildset: BuildsetId,
+    /// Requests.
+    pub request: RequestId,
+    /// Builds.
+    pub build: BuildId,
+    /// Incidents.
+    pub incident: IncidentId,
+    /// Messages.
+    pub message: MessageId,
+}
+
+/// How a repository fares.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sight {
+    /// Whether it has been swept at least once.
+    pub seen: bool,
+    /// How often in a row it could not be read.
+    pub failures: u32,
+}
+
+/// Where a ref is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tip {
+    /// The revision; `None` if the ref is gone.
+    pub revision: Option<Revision>,
+    /// How often it moved; 0 if its tip was only recorded.
+    pub seq: i64,
+    /// The newest change of it.
+    pub change: Option<ChangeId>,
+}
+
+/// A change that waits for its branch to be quiet, or for a tip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldChange {
+    /// Which.
+    pub change: ChangeId,
+    /// The revision that it brought.
+    pub revision: Revision,
+    /// When it was held.
+    pub at: Timestamp,
+    /// When it is due; `None` if it waits for a tip.
+    pub until: Option<Timestamp>,
+}
+
+/// A timed scheduler's moments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// The last one that fired.
+    pub nominal: Option<Timestamp>,
+    /// The next one.
+    pub next: Option<Timestamp>,
+}
+
+/// An unfinished build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBuild {
+    /// The build.
+    pub build: Build,
+    /// Steps that began, by number, with their outcome once they have one.
+    pub steps: BTreeMap<u32, Option<Outcome>>,
+    /// The buildset that the suspended step waits for.
+    pub waits_for: Option<BuildsetId>,
+}
+
+/// What the last telling build said of a builder on a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The build.
+    pub build: BuildId,
+    /// Per repository, the newest change that the last good build contained.
+    pub good: BTreeMap<RepositoryName, ChangeId>,
+    /// The open incident that it belongs to.
+    pub incident: Option<IncidentId>,
+}
+
+/// A completed buildset that a dependent scheduler has taken into account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamDone {
+    /// Which.
+    pub buildset: BuildsetId,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Whether that meets the dependent scheduler's condition.
+    pub meets: bool,
+}
+
+/// The schedulers that have open work, for those who only count.
+pub fn open_schedulers(state: &State) -> BTreeSet<&SchedulerName> {
+    state.buildsets.values().map(|buildset| &buildset.scheduler).collect()
+}
+
+/// A need's condition, for reading.
+pub type NeedCondition = Condition;

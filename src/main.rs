@@ -1,0 +1,3 @@
+//! `gristmill`: the service and its command line.
+
+fn main() {}
