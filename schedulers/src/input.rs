@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gristmill_model::protocol::{Hello, Report, Welcome};
 use gristmill_model::{
-    BuildId, BuildsetId, Catalog, CatalogHash, ChangeId, DeliveryId, Message, MessageId, RefName, RepositoryName, RequestId,
-    Revision, SchedulerName, Seq, Sighting, Timestamp, WorkerName,
+    BuildId, BuildsetId, Catalog, CatalogHash, ChangeId, DeliveryId, Message, MessageId, RefName, RepositoryName,
+    RequestId, Revision, SchedulerName, Seq, Sighting, Timestamp, WorkerName,
 };
 
 /// Something that somebody wants the engine to know or to do.

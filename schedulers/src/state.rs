@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_model::{
-    Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, Condition, DeliveryId, Digest, Edge, Incident, IncidentId,
-    MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, Timestamp, Worker,
-    WorkerName,
+    Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, Condition, DeliveryId, Digest, Edge, Incident,
+    IncidentId, MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq,
+    Timestamp, Worker, WorkerName,
 };
 
 /// Everything open. `BTreeMap` throughout, so that iteration never depends on chance.
