@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BuildId, BuilderName, BuildsetId, CatalogHash, Cause, ChangeId, Condition, Digest, IncidentId, NeedMode, NodeName,
-    Outcome, ProjectName, RequestId, SchedulerName, StampSet, Timestamp, WorkerName,
+    Outcome, ProjectName, RepositoryName, RequestId, SchedulerName, StampSet, Timestamp, WorkerName,
 };
 
 /// Requests made together for one stamp set. It ends with one outcome.
@@ -279,6 +279,29 @@ pub struct Worker {
     pub since: Timestamp,
 }
 
+/// Which changes may have done something: per repository, a range of one branch.
+pub type Suspects = BTreeMap<RepositoryName, SuspectRange>;
+
+/// The changes of one repository's branch with `after < id <= upto`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspectRange {
+    /// The branch.
+    pub branch: String,
+    /// The newest change that was still good; or the one before the first that was built, if nothing ever was good.
+    pub after: ChangeId,
+    /// The newest change that is bad.
+    pub upto: ChangeId,
+}
+
+impl SuspectRange {
+    /// Gives what both ranges suspect, if they suspect anything in common.
+    pub fn intersect(&self, other: &Self) -> Option<Self> {
+        let after = self.after.max(other.after);
+        let upto = self.upto.min(other.upto);
+        (self.branch == other.branch && after < upto).then(|| Self { branch: self.branch.clone(), after, upto })
+    }
+}
+
 /// What one culprit range broke, over however many builders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
@@ -293,7 +316,7 @@ pub struct Incident {
     /// Builders that were broken by it and are good again.
     pub fixed: BTreeMap<BuilderName, BuildId>,
     /// The changes that may have done it.
-    pub suspects: Vec<ChangeId>,
+    pub suspects: Suspects,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// When the last of its builders became good again.

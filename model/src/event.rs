@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery, DeliveryId,
     Digest, Edge, IncidentId, Message, MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId,
-    Revision, SchedulerName, Seq, Timestamp, Transition, Verdict, Worker, WorkerName,
+    Revision, SchedulerName, Seq, Suspects, Timestamp, Transition, Verdict, Worker, WorkerName,
 };
 
 /// One numbered fact.
@@ -255,8 +255,14 @@ pub enum EventBody {
     UpstreamNoted {
         /// Whose.
         scheduler: SchedulerName,
+        /// The scheduler of the completed buildset.
+        upstream: SchedulerName,
         /// Which buildset.
         buildset: BuildsetId,
+        /// What it came to.
+        outcome: Outcome,
+        /// Whether that meets the dependent scheduler's condition.
+        meets: bool,
         /// What came of it, in a sentence.
         result: String,
     },
@@ -291,7 +297,7 @@ pub enum EventBody {
         /// The build that showed it.
         build: BuildId,
         /// The changes that may have done it.
-        suspects: Vec<ChangeId>,
+        suspects: Suspects,
     },
     /// Another builder broke for the same culprit range.
     #[serde(rename = "incident.joined")]
@@ -303,7 +309,7 @@ pub enum EventBody {
         /// The build that showed it.
         build: BuildId,
         /// The changes that may have done it, narrowed.
-        suspects: Vec<ChangeId>,
+        suspects: Suspects,
     },
     /// One of an incident's builders is good again.
     #[serde(rename = "incident.eased")]

@@ -231,7 +231,7 @@ CREATE TABLE incident (
     id INTEGER PRIMARY KEY,
     branch TEXT NOT NULL,
     first_build INTEGER NOT NULL,
-    suspects TEXT NOT NULL,          -- JSON: change ids
+    suspects TEXT NOT NULL,          -- JSON: repository -> {branch, after, upto}
     opened_at INTEGER NOT NULL,
     closed_at INTEGER
 ) STRICT;
@@ -248,7 +248,11 @@ CREATE TABLE incident_builder (
 -- Completed buildsets that a dependent scheduler has taken into account, one per upstream scheduler.
 CREATE TABLE upstream (
     scheduler TEXT NOT NULL,
+    upstream TEXT NOT NULL,
     buildset INTEGER NOT NULL REFERENCES buildset (id),
+    outcome TEXT NOT NULL,
+    meets INTEGER NOT NULL CHECK (meets IN (0, 1)),
+    used_by INTEGER,                 -- the buildset that was made of it and the others
     result TEXT NOT NULL,
     at INTEGER NOT NULL,
     PRIMARY KEY (scheduler, buildset)
