@@ -83,6 +83,7 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
         recipes,
         buildsets,
         requests,
+        ready,
         first_request,
         needs,
         needed_by,

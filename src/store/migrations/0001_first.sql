@@ -91,6 +91,8 @@ CREATE TABLE change (
 ) STRICT;
 CREATE INDEX change_new ON change (new);
 CREATE INDEX change_branch ON change (repository, branch, id);
+CREATE INDEX change_repository ON change (repository, id);
+CREATE INDEX change_any_branch ON change (branch, id);
 
 CREATE TABLE verdict (
     change INTEGER NOT NULL REFERENCES change (id),
@@ -136,6 +138,8 @@ CREATE TABLE buildset (
     CHECK (outcome IS NULL OR remaining = 0)
 ) STRICT;
 CREATE INDEX buildset_open ON buildset (id) WHERE outcome IS NULL;
+CREATE INDEX buildset_project ON buildset (project, id);
+CREATE INDEX buildset_scheduler ON buildset (scheduler, id);
 
 CREATE TABLE buildset_change (
     buildset INTEGER NOT NULL REFERENCES buildset (id),
@@ -203,6 +207,9 @@ CREATE TABLE build (
 CREATE UNIQUE INDEX build_one_lease ON build (request) WHERE state <> 'finished';   -- S8
 CREATE INDEX build_open ON build (id) WHERE state <> 'finished';
 CREATE INDEX build_builder ON build (builder, branch, id);
+CREATE INDEX build_any_branch ON build (builder, id);
+CREATE INDEX build_branch ON build (branch, id);
+CREATE INDEX build_outcome ON build (outcome, id);
 CREATE INDEX build_buildset ON build (buildset);
 
 CREATE TABLE step (
@@ -257,6 +264,9 @@ CREATE TABLE upstream (
     upstream TEXT NOT NULL,          -- the scheduler of that buildset
     outcome TEXT NOT NULL,
     meets INTEGER NOT NULL CHECK (meets IN (0, 1)),
+    branch TEXT NOT NULL,
+    stamps TEXT NOT NULL,            -- JSON: what the dependent scheduler freezes
+    depth INTEGER NOT NULL,
     result TEXT NOT NULL,
     noted INTEGER NOT NULL,          -- the event's number: a later one of the same upstream takes an earlier one's place
     used_by INTEGER REFERENCES buildset (id),

@@ -21,6 +21,7 @@ pub(super) mod verdict;
 pub(super) mod worker;
 
 use gristmill_model::{Cause, EventBody, Outcome, Seq, Timestamp};
+use gristmill_schedulers::state::UpstreamDone;
 
 use super::StoreError;
 use super::tx::Tx;
@@ -70,16 +71,22 @@ pub(super) async fn write(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &Event
         }
         E::StepTriggered { build, step, buildset, wait } => step::triggered(tx, *build, *step, *buildset, *wait).await,
         E::BuildResumable { build } => build::resumable(tx, *build).await,
-        E::BuildResumed { build } => build::resumed(tx, *build).await,
+        E::BuildResumed { build, .. } => build::resumed(tx, *build).await,
         E::BuildCancelAsked { build, by } => build::cancel_asked(tx, *build, by).await,
         E::BuildFinished { build, outcome, cause, summary, retry } => {
             build::finished(tx, *build, End { outcome: *outcome, cause: *cause, summary, at }, *retry).await
         }
         E::BuildsetCompleted { buildset, outcome } => buildset::completed(tx, *buildset, *outcome, at).await,
-        E::UpstreamNoted { scheduler, upstream, buildset, outcome, meets, result } => {
-            let note =
-                upstream::Note { scheduler, upstream, buildset: *buildset, outcome: *outcome, meets: *meets, result };
-            upstream::noted(tx, seq, at, note).await
+        E::UpstreamNoted { scheduler, upstream, buildset, outcome, meets, branch, stamps, depth, result } => {
+            let done = UpstreamDone {
+                buildset: *buildset,
+                outcome: *outcome,
+                meets: *meets,
+                branch: branch.clone(),
+                stamps: stamps.clone(),
+                depth: *depth,
+            };
+            upstream::noted(tx, (seq, at), scheduler, upstream, &done, result).await
         }
         E::BuilderTurned { builder, branch, outcome, build, contains, .. } => {
             standing::turned(tx, standing::Key { builder, branch }, *outcome, *build, contains, at).await

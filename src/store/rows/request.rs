@@ -1,5 +1,7 @@
 //! Requests and the edges between them. A settled request stays as it is (S10).
 
+use std::cmp::Reverse;
+
 use gristmill_model::{Build, BuildId, Cause, Condition, Edge, NeedMode, Outcome, Request, RequestId, RequestState};
 use gristmill_schedulers::State;
 
@@ -92,10 +94,14 @@ fn with_end(statement: Statement, end: End<'_>) -> Statement {
     statement.bind(end.outcome.as_str()).bind(end.cause.map(Cause::as_str)).bind(end.summary).bind(end.at.0)
 }
 
-/// Loads the requests and edges of open buildsets.
+/// Loads the requests and edges of the open buildsets, which must be loaded already.
 pub(in crate::store) async fn load_open(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError> {
     for row in &tx.rows("load open requests", sql(LOAD_OPEN)).await? {
         let request = read(Record::of("request", row))?;
+        if request.state == RequestState::Ready {
+            let priority = state.buildsets.get(&request.buildset).map_or(0, |buildset| buildset.priority);
+            state.ready.insert((Reverse(priority), request.id));
+        }
         state.first_request.entry(request.buildset).or_insert(request.id);
         state.requests.insert(request.id, request);
     }

@@ -6,36 +6,38 @@ use gristmill_schedulers::state::UpstreamDone;
 
 use crate::store::StoreError;
 use crate::store::dialect::sql;
-use crate::store::record::Record;
+use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 
-/// What a dependent scheduler made of a completed buildset.
-pub(super) struct Note<'a> {
-    pub(super) scheduler: &'a SchedulerName,
-    pub(super) upstream: &'a SchedulerName,
-    pub(super) buildset: BuildsetId,
-    pub(super) outcome: Outcome,
-    pub(super) meets: bool,
-    pub(super) result: &'a str,
-}
-
 const INSERT: &str = "INSERT INTO upstream
-    (scheduler, buildset, upstream, outcome, meets, result, noted, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    (scheduler, buildset, upstream, outcome, meets, branch, stamps, depth, result, noted, at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const USE_UP: &str = "UPDATE upstream SET used_by = $2 WHERE scheduler = $1 AND used_by IS NULL";
-const LOAD_UNUSED: &str = "SELECT scheduler, upstream, buildset, outcome, meets
+const LOAD_UNUSED: &str = "SELECT scheduler, upstream, buildset, outcome, meets, branch, stamps, depth
     FROM upstream WHERE used_by IS NULL ORDER BY noted";
 
-pub(super) async fn noted(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, note: Note<'_>) -> Result<(), StoreError> {
+/// Notes what event number `noted` says of `upstream`'s buildset, and what came of that.
+pub(super) async fn noted(
+    tx: &mut Tx<'_>,
+    noted: (Seq, Timestamp),
+    scheduler: &SchedulerName,
+    upstream: &SchedulerName,
+    done: &UpstreamDone,
+    result: &str,
+) -> Result<(), StoreError> {
     let insert = sql(INSERT)
-        .bind(note.scheduler.as_str())
-        .bind(note.buildset.0)
-        .bind(note.upstream.as_str())
-        .bind(note.outcome.as_str())
-        .bind(i64::from(note.meets))
-        .bind(note.result)
-        .bind(seq.0)
-        .bind(at.0);
-    tx.one("upstream", format!("{} {}", note.scheduler, note.buildset), insert).await
+        .bind(scheduler.as_str())
+        .bind(done.buildset.0)
+        .bind(upstream.as_str())
+        .bind(done.outcome.as_str())
+        .bind(i64::from(done.meets))
+        .bind(done.branch.as_str())
+        .bind(to_json(&done.stamps))
+        .bind(done.depth)
+        .bind(result)
+        .bind(noted.0.0)
+        .bind(noted.1.0);
+    tx.one("upstream", format!("{scheduler} {}", done.buildset), insert).await
 }
 
 /// Uses up all that a dependent scheduler has noted: it made `buildset` of it.
@@ -51,6 +53,9 @@ pub(in crate::store) async fn load_unused(tx: &mut Tx<'_>, state: &mut State) ->
             buildset: row.id("buildset")?,
             outcome: row.word("outcome", Outcome::parse)?,
             meets: row.flag("meets")?,
+            branch: row.text("branch")?,
+            stamps: row.json("stamps")?,
+            depth: row.count("depth")?,
         };
         state.upstreams.entry(row.text("scheduler")?.into()).or_default().insert(row.text("upstream")?.into(), done);
     }

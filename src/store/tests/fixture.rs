@@ -161,23 +161,28 @@ pub(super) fn request(id: i64, buildset: i64, state: RequestState) -> Request {
     }
 }
 
-/// A buildset whose first request is ready and whose others need all before them; edges not in the order of numbers.
-pub(super) fn buildset(id: i64, scheduler: &str, trigger: Trigger, requests: std::ops::Range<i64>) -> EventBody {
+pub(super) fn stamps() -> StampSet {
     let stamp = SourceStamp {
         repository: "lib".into(),
         branch: "main".into(),
         revision: revision(2),
         change: Some(ChangeId(1)),
     };
+    [("lib".into(), stamp)].into()
+}
+
+/// A buildset whose first request is ready and whose others need all before them; edges not in the order of numbers.
+pub(super) fn buildset(id: i64, scheduler: &str, trigger: Trigger, requests: std::ops::Range<i64>) -> EventBody {
     let buildset = Buildset {
         id: BuildsetId(id),
         scheduler: scheduler.into(),
         project: Some("mill".into()),
         trigger,
-        stamps: [("lib".into(), stamp)].into(),
+        stamps: stamps(),
         branch: "main".into(),
         properties: [("why".to_owned(), "because".to_owned())].into(),
         priority: 3,
+        depth: 1,
         catalog: "c0ffee".into(),
         created_at: Timestamp(12),
         outcome: None,
@@ -225,6 +230,10 @@ pub(super) fn build(id: i64, request: i64, buildset: i64, attempt: u32) -> Event
 pub(super) fn finished(build: i64, outcome: Outcome, retry: bool) -> EventBody {
     let cause = (!outcome.is_good()).then_some(Cause::Infrastructure);
     EventBody::BuildFinished { build: BuildId(build), outcome, cause, summary: "step test: exit code 2".into(), retry }
+}
+
+pub(super) fn resumed(build: i64) -> EventBody {
+    EventBody::BuildResumed { build: BuildId(build), outcome: Outcome::Success, summary: "buildset 3".into() }
 }
 
 pub(super) fn completed(buildset: i64, outcome: Outcome) -> EventBody {

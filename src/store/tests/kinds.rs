@@ -193,7 +193,7 @@ async fn a_request_has_one_live_lease_and_ever_newer_epochs() {
         finished(2, Outcome::Failure, false),
         EventBody::BuildStarted { build: BuildId(2) },
         EventBody::BuildCancelAsked { build: BuildId(2), by: "ada".into() },
-        EventBody::BuildResumed { build: BuildId(2) },
+        resumed(2),
     ] {
         assert_eq!(world.refused(vec![late]).await, "build");
     }
@@ -238,8 +238,8 @@ async fn a_trigger_step_suspends_its_build_until_its_buildset_completes() {
     world.happen(vec![build(2, 3, 3, 1), finished(2, Outcome::Success, false)]).await;
     world.happen(vec![completed(3, Outcome::Success), EventBody::BuildResumable { build: BuildId(1) }]).await;
     world = world.restart().await;
-    world.happen(vec![EventBody::BuildResumed { build: BuildId(1) }]).await;
-    assert_eq!(world.refused(vec![EventBody::BuildResumed { build: BuildId(1) }]).await, "build");
+    world.happen(vec![resumed(1)]).await;
+    assert_eq!(world.refused(vec![resumed(1)]).await, "build");
     world.happen(vec![finished(1, Outcome::Success, false)]).await;
     world.restart().await;
 }
@@ -254,6 +254,9 @@ async fn upstreams_are_noted_the_newest_counts_and_all_are_used_up() {
         buildset: BuildsetId(buildset),
         outcome: if meets { Outcome::Success } else { Outcome::Failure },
         meets,
+        branch: "main".into(),
+        stamps: stamps(),
+        depth: 2,
         result: "waits for docs".into(),
     };
     world.happen(vec![noted("ci", 2, true)]).await;
