@@ -29,6 +29,9 @@ pub struct Buildset {
     pub properties: BTreeMap<String, String>,
     /// Requests with a higher one go first.
     pub priority: i32,
+    /// How many buildsets set each other off before this one; at most [`Buildset::DEPTH_MAX`] (S13).
+    #[serde(default)]
+    pub depth: u32,
     /// The configuration it was decided under (S22).
     pub catalog: CatalogHash,
     /// When it was made.
@@ -37,6 +40,11 @@ pub struct Buildset {
     pub outcome: Option<Outcome>,
     /// When that was.
     pub completed_at: Option<Timestamp>,
+}
+
+impl Buildset {
+    /// How many buildsets may set each other off in a row.
+    pub const DEPTH_MAX: u32 = 32;
 }
 
 /// What set a buildset off.

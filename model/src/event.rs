@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery, DeliveryId,
     Digest, Edge, IncidentId, Message, MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId,
-    Revision, SchedulerName, Seq, Suspects, Timestamp, Transition, Verdict, Worker, WorkerName,
+    Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp, Transition, Verdict, Worker, WorkerName,
 };
 
 /// One numbered fact.
@@ -202,11 +202,15 @@ pub enum EventBody {
         /// Which.
         build: BuildId,
     },
-    /// A suspended build has its slot again.
+    /// A build whose trigger step is over goes on; a suspended one has its slot again.
     #[serde(rename = "build.resumed")]
     BuildResumed {
         /// Which.
         build: BuildId,
+        /// What the trigger step came to.
+        outcome: Outcome,
+        /// One line on it.
+        summary: String,
     },
     /// Somebody asked for a build's end; the worker is told.
     #[serde(rename = "build.cancel-asked")]
@@ -263,6 +267,13 @@ pub enum EventBody {
         outcome: Outcome,
         /// Whether that meets the dependent scheduler's condition.
         meets: bool,
+        /// The branch that it counted for.
+        branch: String,
+        /// The stamps that it was made from: what the dependent scheduler freezes.
+        stamps: StampSet,
+        /// How many buildsets set each other off before it.
+        #[serde(default)]
+        depth: u32,
         /// What came of it, in a sentence.
         result: String,
     },

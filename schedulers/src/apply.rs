@@ -53,11 +53,7 @@ impl State {
                 self.recipes.insert(digest.clone(), Arc::new(recipe.clone()));
             }
             E::BuildsetCreated { buildset, requests, edges } => self.buildset_created(buildset, requests, edges),
-            E::RequestReleased { request } => {
-                if let Some(request) = self.requests.get_mut(request) {
-                    request.state = RequestState::Ready;
-                }
-            }
+            E::RequestReleased { request } => self.move_request(*request, RequestState::Ready),
             E::RequestSettled { request, outcome, cause, .. } => self.settle(*request, *outcome, Some(*cause), at),
             E::BuildLeased { build } => self.build_leased(build),
             E::BuildStarted { build } => self.with_build(*build, |open| {
@@ -78,7 +74,7 @@ impl State {
                 }
             }),
             E::BuildResumable { build } => self.with_build(*build, |open| open.build.state = BuildState::Resumable),
-            E::BuildResumed { build } => self.with_build(*build, |open| {
+            E::BuildResumed { build, .. } => self.with_build(*build, |open| {
                 open.build.state = BuildState::Running;
                 open.build.suspended_step = None;
                 open.waits_for = None;
@@ -88,8 +84,15 @@ impl State {
                 self.build_finished(*build, *outcome, *cause, *retry, at);
             }
             E::BuildsetCompleted { buildset, .. } => self.buildset_completed(*buildset),
-            E::UpstreamNoted { scheduler, upstream, buildset, outcome, meets, .. } => {
-                let done = UpstreamDone { buildset: *buildset, outcome: *outcome, meets: *meets };
+            E::UpstreamNoted { scheduler, upstream, buildset, outcome, meets, branch, stamps, depth, .. } => {
+                let done = UpstreamDone {
+                    buildset: *buildset,
+                    outcome: *outcome,
+                    meets: *meets,
+                    branch: branch.clone(),
+                    stamps: stamps.clone(),
+                    depth: *depth,
+                };
                 self.upstreams.entry(scheduler.clone()).or_default().insert(upstream.clone(), done);
             }
             E::BuilderTurned { builder, branch, outcome, build, contains, .. } => {
@@ -180,6 +183,7 @@ impl State {
         for request in requests {
             self.last.request = self.last.request.max(request.id);
             self.requests.insert(request.id, request.clone());
+            self.move_request(request.id, request.state);
         }
         for edge in edges {
             self.needs.entry(edge.request).or_default().push(*edge);
@@ -187,9 +191,22 @@ impl State {
         }
     }
 
+    /// Moves a request, and keeps the index of ready ones. Logarithmic.
+    fn move_request(&mut self, id: RequestId, next: RequestState) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        request.state = next;
+        let priority = self.buildsets.get(&request.buildset).map_or(0, |buildset| buildset.priority);
+        let place = (std::cmp::Reverse(priority), id);
+        if next == RequestState::Ready {
+            self.ready.insert(place);
+        } else {
+            self.ready.remove(&place);
+        }
+    }
+
     fn settle(&mut self, request: RequestId, outcome: Outcome, cause: Option<Cause>, at: Timestamp) {
+        self.move_request(request, RequestState::Settled);
         if let Some(request) = self.requests.get_mut(&request) {
-            request.state = RequestState::Settled;
             request.outcome = Some(outcome);
             request.cause = cause;
             request.settled_at = Some(at);
@@ -198,8 +215,8 @@ impl State {
 
     fn build_leased(&mut self, build: &Build) {
         self.last.build = build.id;
+        self.move_request(build.request, RequestState::Leased);
         if let Some(request) = self.requests.get_mut(&build.request) {
-            request.state = RequestState::Leased;
             request.attempts = build.attempt;
             request.epoch = build.epoch;
         }
@@ -215,10 +232,10 @@ impl State {
 
     fn build_finished(&mut self, build: BuildId, outcome: Outcome, cause: Option<Cause>, retry: bool, at: Timestamp) {
         let Some(open) = self.builds.remove(&build) else { return };
-        if !retry {
+        if retry {
+            self.move_request(open.build.request, RequestState::Ready);
+        } else {
             self.settle(open.build.request, outcome, cause, at);
-        } else if let Some(request) = self.requests.get_mut(&open.build.request) {
-            request.state = RequestState::Ready;
         }
     }
 

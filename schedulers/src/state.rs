@@ -1,12 +1,13 @@
 //! The state: everything open, nothing finished. Loaded from the tables, kept current by [`State::apply`].
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_model::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, DeliveryId, Digest, Edge, Incident, IncidentId,
-    MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, Timestamp,
-    Worker, WorkerName,
+    MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet,
+    Timestamp, Worker, WorkerName,
 };
 
 /// Everything open. `BTreeMap` throughout, so that iteration never depends on chance.
@@ -30,6 +31,8 @@ pub struct State {
     pub buildsets: BTreeMap<BuildsetId, Buildset>,
     /// Requests of open buildsets, settled ones included: all of a buildset leave when it completes.
     pub requests: BTreeMap<RequestId, Request>,
+    /// Ready requests in the order in which they are placed: higher priority first, then older. Derived.
+    pub ready: BTreeSet<(Reverse<i32>, RequestId)>,
     /// The first request of each open buildset; the others follow it without gaps.
     pub first_request: BTreeMap<BuildsetId, RequestId>,
     /// Edges of open buildsets, by the request that waits.
@@ -146,4 +149,10 @@ pub struct UpstreamDone {
     pub outcome: Outcome,
     /// Whether that meets the dependent scheduler's condition.
     pub meets: bool,
+    /// The branch that it counted for.
+    pub branch: String,
+    /// The stamps that it was made from.
+    pub stamps: StampSet,
+    /// How many buildsets set each other off before it.
+    pub depth: u32,
 }

@@ -81,6 +81,8 @@ CREATE TABLE change (
 ) STRICT;
 CREATE INDEX change_new ON change (new);
 CREATE INDEX change_branch ON change (repository, branch, id);
+CREATE INDEX change_repository ON change (repository, id);
+CREATE INDEX change_any_branch ON change (branch, id);
 
 CREATE TABLE verdict (
     change INTEGER NOT NULL REFERENCES change (id),
@@ -126,6 +128,8 @@ CREATE TABLE buildset (
     CHECK (outcome IS NULL OR remaining = 0)
 ) STRICT;
 CREATE INDEX buildset_open ON buildset (id) WHERE outcome IS NULL;
+CREATE INDEX buildset_project ON buildset (project, id);
+CREATE INDEX buildset_scheduler ON buildset (scheduler, id);
 
 CREATE TABLE buildset_change (
     buildset INTEGER NOT NULL REFERENCES buildset (id),
@@ -192,6 +196,9 @@ CREATE TABLE build (
 CREATE UNIQUE INDEX build_one_lease ON build (request) WHERE state <> 'finished';   -- S8
 CREATE INDEX build_open ON build (id) WHERE state <> 'finished';
 CREATE INDEX build_builder ON build (builder, branch, id);
+CREATE INDEX build_any_branch ON build (builder, id);
+CREATE INDEX build_branch ON build (branch, id);
+CREATE INDEX build_outcome ON build (outcome, id);
 CREATE INDEX build_buildset ON build (buildset);
 
 CREATE TABLE step (
@@ -250,6 +257,7 @@ CREATE TABLE upstream (
     at INTEGER NOT NULL,
     PRIMARY KEY (scheduler, buildset)
 ) STRICT;
+CREATE INDEX upstream_buildset ON upstream (buildset);
 
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY,
