@@ -1,7 +1,7 @@
 //! Reads for those who act on what happened: followers of the journal, the delivery of the outbox, replays, and whoever
 //! answers a caller who repeats itself.
 
-use gristmill_model::{CatalogHash, DeliveryId, Event, Message, NotifierName, Seq, Timestamp};
+use gristmill_model::{CatalogHash, DeliveryId, Event, Message, NotifierName, RepositoryName, Seq, Timestamp};
 
 use super::Reader;
 use crate::store::StoreError;
@@ -19,6 +19,7 @@ pub mod limit {
 const HEAD: &str = "SELECT seq FROM journal_head WHERE one = 1";
 const EVENTS_AFTER: &str = "SELECT seq, at, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 const CURSOR: &str = "SELECT seq FROM cursor WHERE consumer = $1";
+const DELIVERY_BY_KEY: &str = "SELECT id FROM delivery WHERE repository = $1 AND key = $2";
 const DELIVERY_BODY: &str = "SELECT headers, body FROM delivery_body WHERE delivery = $1";
 const CATALOG_TEXT: &str = "SELECT text FROM catalog_text WHERE hash = $1";
 const ACTIVE_CATALOG: &str = "SELECT hash FROM catalog WHERE active = 1";
@@ -77,6 +78,17 @@ impl Reader {
     pub async fn cursor(&self, consumer: &str) -> Result<Seq, StoreError> {
         let row = self.find("find a cursor", sql(CURSOR).bind(consumer)).await?;
         row.map_or(Ok(Seq(0)), |row| Record::of("cursor", &row).id("seq"))
+    }
+
+    /// Finds the delivery that a sender knows under `key`.
+    pub async fn delivery_by_key(
+        &self,
+        repository: &RepositoryName,
+        key: &str,
+    ) -> Result<Option<DeliveryId>, StoreError> {
+        let query = sql(DELIVERY_BY_KEY).bind(repository.as_str()).bind(key);
+        let row = self.find("find a delivery", query).await?;
+        row.map(|row| Record::of("delivery", &row).id("id")).transpose()
     }
 
     /// Gives a delivery as it was received; `None` if it is unknown or its body was retired.
