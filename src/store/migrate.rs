@@ -32,6 +32,15 @@ const INSERT_VERSION: &str = "INSERT INTO schema_version (number, name, sha256) 
 
 /// Applies what is missing; refuses a schema that is newer than, or different from, what this program knows.
 pub(super) async fn bring_up_to_date(connection: &mut Connection, folder: &Path) -> Result<(), StoreError> {
+    apply_all(connection, folder, MIGRATIONS).await
+}
+
+/// The same for any list of migrations.
+pub(super) async fn apply_all(
+    connection: &mut Connection,
+    folder: &Path,
+    migrations: &[Migration],
+) -> Result<(), StoreError> {
     refuse_foreign(connection, folder).await?;
     run(connection, CREATE_VERSIONS).await?;
     let applied = sql(LIST_VERSIONS).fetch_all(&mut *connection).await.map_err(failed("read the schema's version"))?;
@@ -39,8 +48,8 @@ pub(super) async fn bring_up_to_date(connection: &mut Connection, folder: &Path)
     for row in &applied {
         let row = Record::of("schema_version", row);
         let (number, name, sha256) = (row.int("number")?, row.text("name")?, row.text("sha256")?);
-        let Some(migration) = MIGRATIONS.iter().find(|migration| migration.number == number) else {
-            let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
+        let Some(migration) = migrations.iter().find(|migration| migration.number == number) else {
+            let known = migrations.last().map_or(0, |migration| migration.number);
             let found = Record::of("schema_version", &applied[applied.len() - 1]).int("number")?;
             return Err(StoreError::SchemaNewer { folder: folder.to_owned(), found, known });
         };
@@ -49,7 +58,7 @@ pub(super) async fn bring_up_to_date(connection: &mut Connection, folder: &Path)
         }
         done = number;
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.number > done) {
+    for migration in migrations.iter().filter(|migration| migration.number > done) {
         apply(connection, migration).await?;
     }
     Ok(())
