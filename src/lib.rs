@@ -5,6 +5,7 @@
 //! keeps what steps print; [`web`] shows it all; [`cli`] is the command line, and [`demo`] its first run; [`clock`] is the one place that asks what
 //! time it is.
 
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -304,9 +304,9 @@ impl fmt::Display for Reason {
                 write!(f, "all {attempts} attempts ended for infrastructure reasons")
             }
             Self::NotWokenByChanges { kind } => write!(f, "a {kind} scheduler is not woken by changes"),
-            Self::UntilFiring { next: Some(next) } => write!(f, "kept for the next firing at {next}"),
+            Self::UntilFiring { next: Some(next) } => write!(f, "kept for the next firing at {}", next.to_minute()),
             Self::UntilFiring { next: None } => f.write_str("kept, but the scheduler has no next firing"),
-            Self::Fired { nominal } => write!(f, "the moment {nominal} came"),
+            Self::Fired { nominal } => write!(f, "the moment {} came", nominal.to_minute()),
             Self::SchedulerRemoved => f.write_str("the scheduler that held it is no longer configured"),
             Self::OtherTarget { repository, branch } => {
                 write!(f, "the scheduler is for branch `{branch}` of {repository}")

@@ -196,7 +196,7 @@ fn release(turn: &mut Turn<'_>, name: &SchedulerName, key: &BranchKey) {
             built(turn, name, scheduler, &changes, buildset, &why);
         }
         Err(missing) => {
-            for held in &changes {
+            for held in changes.iter().filter(|held| held.until.is_some()) {
                 let kind = VerdictKind::Held {
                     until: None,
                     repository: key.0.clone(),

@@ -26,3 +26,8 @@ pub use explain::explain;
 pub use input::{Input, Reply};
 pub use state::State;
 pub use turn::Turn;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ fn suspects(
         .filter_map(|(repository, (branch, upto))| {
             let after = match good.and_then(|good| good.get(repository)) {
                 Some(after) => *after,
-                None if never_good => before_first_trigger(buildset, *upto)?,
+                None if never_good => before_first_trigger(buildset, *upto),
                 // It was good when this repository had brought no change at all.
                 None => ChangeId(0),
             };
@@ -66,10 +66,14 @@ fn suspects(
         .collect()
 }
 
-fn before_first_trigger(buildset: &Buildset, upto: ChangeId) -> Option<ChangeId> {
-    let (Trigger::Changes { changes } | Trigger::Time { changes, .. }) = &buildset.trigger else { return None };
-    let first = changes.first().filter(|_| changes.contains(&upto))?;
-    Some(ChangeId(first.0 - 1))
+/// Gives the change before the first of those that set a buildset off, if `upto` is one of them; else just the one
+/// before `upto`: somebody should look at the newest.
+fn before_first_trigger(buildset: &Buildset, upto: ChangeId) -> ChangeId {
+    let first = match &buildset.trigger {
+        Trigger::Changes { changes } | Trigger::Time { changes, .. } if changes.contains(&upto) => changes.first(),
+        _ => None,
+    };
+    ChangeId(first.map_or(upto.0, |first| first.0) - 1)
 }
 
 fn open_or_join(turn: &mut Turn<'_>, build: &Build, buildset: &Buildset, suspects: Suspects) {

@@ -1,1 +1,4 @@
 //! (being written)
+
+pub mod ansi;
+pub mod graph;

@@ -14,10 +14,11 @@ CREATE TABLE event (
     body TEXT NOT NULL
 ) STRICT;
 
+-- How far each follower has read. The one called `announcer` is the engine's.
 CREATE TABLE cursor (
     consumer TEXT PRIMARY KEY,
     seq INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE answer (
     key TEXT PRIMARY KEY,            -- principal and idempotency key
@@ -26,11 +27,15 @@ CREATE TABLE answer (
     at INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE catalog (
+CREATE TABLE catalog_text (
     hash TEXT PRIMARY KEY,
-    text TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE catalog (
+    hash TEXT PRIMARY KEY REFERENCES catalog_text (hash),
     active INTEGER NOT NULL CHECK (active IN (0, 1)),
-    at INTEGER NOT NULL
+    at INTEGER NOT NULL              -- when it last came into force
 ) STRICT;
 CREATE UNIQUE INDEX catalog_active ON catalog (active) WHERE active = 1;
 
@@ -40,7 +45,7 @@ CREATE TABLE repository (
     failures INTEGER NOT NULL DEFAULT 0,
     error TEXT,
     at INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE ref_tip (
     repository TEXT NOT NULL,
@@ -49,7 +54,7 @@ CREATE TABLE ref_tip (
     seq INTEGER NOT NULL,
     change INTEGER,                  -- the newest change of this ref
     PRIMARY KEY (repository, reference)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY,
@@ -57,11 +62,16 @@ CREATE TABLE delivery (
     key TEXT NOT NULL,
     event TEXT NOT NULL,
     sha256 TEXT NOT NULL,
-    headers TEXT NOT NULL,
-    body BLOB NOT NULL,
     at INTEGER NOT NULL,
-    result TEXT,
+    result TEXT,                     -- what came of it, in a sentence; NULL: not read yet
     UNIQUE (repository, key)
+) STRICT;
+
+-- Apart, because lists of deliveries do not want them, and because they are the first to be retired.
+CREATE TABLE delivery_body (
+    delivery INTEGER PRIMARY KEY REFERENCES delivery (id),
+    headers TEXT NOT NULL,
+    body BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE change (
@@ -103,7 +113,7 @@ CREATE TABLE timer (
     scheduler TEXT PRIMARY KEY,
     nominal INTEGER,
     next INTEGER,
-    nothing TEXT,
+    why_nothing TEXT,                -- NULL: something was built
     at INTEGER NOT NULL
 ) STRICT;
 
@@ -135,7 +145,7 @@ CREATE TABLE buildset_change (
     buildset INTEGER NOT NULL REFERENCES buildset (id),
     change INTEGER NOT NULL,
     PRIMARY KEY (buildset, change)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX buildset_change_change ON buildset_change (change);
 
 CREATE TABLE request (
@@ -158,7 +168,6 @@ CREATE TABLE request (
     CHECK ((state = 'settled') = (outcome IS NOT NULL)),
     CHECK ((state = 'settled') = (settled_at IS NOT NULL))
 ) STRICT;
-CREATE INDEX request_buildset ON request (buildset);
 CREATE INDEX request_open ON request (state, id) WHERE state <> 'settled';
 CREATE INDEX request_digest ON request (digest);
 
@@ -166,8 +175,10 @@ CREATE TABLE edge (
     request INTEGER NOT NULL REFERENCES request (id),
     needs INTEGER NOT NULL REFERENCES request (id),
     on_outcome TEXT NOT NULL CHECK (on_outcome IN ('success', 'failure', 'finished')),
-    PRIMARY KEY (request, needs)
-) STRICT;
+    position INTEGER NOT NULL,       -- among the edges of its buildset, so that they are read back in their order
+    PRIMARY KEY (request, needs),
+    CHECK (request <> needs)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX edge_needs ON edge (needs);
 
 CREATE TABLE build (
@@ -225,7 +236,8 @@ CREATE TABLE standing (
     incident INTEGER,
     at INTEGER NOT NULL,
     PRIMARY KEY (builder, branch)
-) STRICT;
+) STRICT, WITHOUT ROWID;
+CREATE INDEX standing_incident ON standing (incident) WHERE incident IS NOT NULL;
 
 CREATE TABLE incident (
     id INTEGER PRIMARY KEY,
@@ -243,20 +255,25 @@ CREATE TABLE incident_builder (
     broke_build INTEGER NOT NULL,
     fixed_build INTEGER,
     PRIMARY KEY (incident, builder)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
--- Completed buildsets that a dependent scheduler has taken into account, one per upstream scheduler.
+-- Completed buildsets that a dependent scheduler has taken into account.
 CREATE TABLE upstream (
     scheduler TEXT NOT NULL,
-    upstream TEXT NOT NULL,
     buildset INTEGER NOT NULL REFERENCES buildset (id),
+    upstream TEXT NOT NULL,          -- the scheduler of that buildset
     outcome TEXT NOT NULL,
     meets INTEGER NOT NULL CHECK (meets IN (0, 1)),
-    used_by INTEGER,                 -- the buildset that was made of it and the others
+    branch TEXT NOT NULL,
+    stamps TEXT NOT NULL,            -- JSON: what the dependent scheduler freezes
+    depth INTEGER NOT NULL,
     result TEXT NOT NULL,
+    noted INTEGER NOT NULL,          -- the event's number: a later one of the same upstream takes an earlier one's place
+    used_by INTEGER REFERENCES buildset (id),
     at INTEGER NOT NULL,
     PRIMARY KEY (scheduler, buildset)
 ) STRICT;
+CREATE INDEX upstream_unused ON upstream (scheduler, noted) WHERE used_by IS NULL;
 CREATE INDEX upstream_buildset ON upstream (buildset);
 
 CREATE TABLE outbox (
@@ -283,4 +300,4 @@ CREATE TABLE worker (
     slots INTEGER NOT NULL,
     connected INTEGER NOT NULL CHECK (connected IN (0, 1)),
     since INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;

@@ -53,7 +53,7 @@ pub struct DeliveryRow {
     pub event: String,
     /// SHA-256 of the body.
     pub sha256: String,
-    /// Bytes of the body.
+    /// Bytes of the body; 0 if it was retired.
     pub bytes: u64,
     /// What came of it, in a sentence.
     pub result: Option<String>,
@@ -125,10 +125,12 @@ pub struct MessageFilter {
 const REPOSITORIES: &str = "SELECT name, seen, failures, error, at FROM repository ORDER BY name LIMIT $1";
 const TIPS: &str = "SELECT reference, revision, seq, change FROM ref_tip \
                     WHERE repository = $1 AND revision IS NOT NULL ORDER BY reference LIMIT $2";
-const DELIVERIES: &str = "SELECT id, repository, key, event, sha256, length(body) AS bytes, result, at FROM delivery \
-                          WHERE id < $1 ORDER BY id DESC LIMIT $2";
-const DELIVERY: &str = "SELECT id, repository, key, event, sha256, length(body) AS bytes, result, at FROM delivery \
-                        WHERE id = $1 LIMIT 1";
+const DELIVERIES: &str = "SELECT d.id, d.repository, d.key, d.event, d.sha256, COALESCE(length(b.body), 0) AS bytes, \
+                          d.result, d.at FROM delivery d LEFT JOIN delivery_body b ON b.delivery = d.id \
+                          WHERE d.id < $1 ORDER BY d.id DESC LIMIT $2";
+const DELIVERY: &str = "SELECT d.id, d.repository, d.key, d.event, d.sha256, COALESCE(length(b.body), 0) AS bytes, \
+                        d.result, d.at FROM delivery d LEFT JOIN delivery_body b ON b.delivery = d.id \
+                        WHERE d.id = $1 LIMIT 1";
 const WORKERS: &str = "SELECT name, labels, slots, connected, since FROM worker ORDER BY name LIMIT $1";
 const SLOTS: &str = "SELECT id, worker FROM build WHERE state <> 'finished' AND state IN ('leased', 'running') \
                      ORDER BY id LIMIT $1";

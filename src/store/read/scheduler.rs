@@ -52,7 +52,7 @@ pub struct SchedulerState {
 
 const LAST_VERDICTS: &str = "SELECT change, scheduler, kind, buildset, until, reasons, place, at FROM verdict \
                              WHERE scheduler = $1 ORDER BY change DESC LIMIT $2";
-const TIMERS: &str = "SELECT scheduler, nominal, next, nothing, at FROM timer ORDER BY scheduler LIMIT $1";
+const TIMERS: &str = "SELECT scheduler, nominal, next, why_nothing, at FROM timer ORDER BY scheduler LIMIT $1";
 const HELD: &str = "SELECT v.scheduler, v.until, c.id, c.repository, c.reference, c.branch, c.old, c.new, c.movement, c.title, \
      c.author, c.at FROM verdict v JOIN change c ON c.id = v.change WHERE v.kind = 'held' ORDER BY c.id LIMIT $1";
 
@@ -85,7 +85,7 @@ impl Reader {
                 scheduler: cells.text("scheduler")?,
                 nominal: cells.opt_time("nominal")?,
                 next: cells.opt_time("next")?,
-                nothing: cells.opt_text("nothing")?,
+                nothing: cells.opt_text("why_nothing")?,
                 at: cells.time("at")?,
             })
         })

@@ -1,0 +1,3 @@
+//! Looks at real repositories, made with the system's git.
+
+mod local;
