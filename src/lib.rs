@@ -6,16 +6,13 @@
 //! the one place that asks what time it is.
 
 pub mod chain;
-#[cfg(any())] // until the configuration is there
 pub mod cli;
 pub mod clock;
 pub mod config;
-#[cfg(any())] // until the configuration is there
 pub mod demo;
 pub mod engine;
 pub mod fleet;
 pub mod logs;
-#[cfg(any())] // until the configuration is there
 pub mod service;
 pub mod sources;
 pub mod store;

@@ -26,7 +26,10 @@ pub(super) const LIN: Somebody = Somebody { name: "Lin", email: "lin@demo.invali
 const REPOSITORIES: [(&str, &[(&str, &str)]); 3] = [
     ("lib", &[("queue.sh", include_str!("files/lib-queue.sh")), ("test.sh", include_str!("files/lib-test.sh"))]),
     ("app", &[("till.sh", TILL), ("check.sh", include_str!("files/app-check.sh"))]),
-    ("docs", &[("guide.md", "# Guide\n\nPut things into the basket.\n"), ("check.sh", include_str!("files/docs-check.sh"))]),
+    (
+        "docs",
+        &[("guide.md", "# Guide\n\nPut things into the basket.\n"), ("check.sh", include_str!("files/docs-check.sh"))],
+    ),
 ];
 
 /// The till as it should be.
