@@ -47,7 +47,7 @@ async fn a_script_stops_at_its_first_failing_command_and_halts_the_build() {
 async fn a_step_may_fail_without_halting() {
     let world = World::start().await;
     let lint = script("lint", "exit 3").but(|step| step.rules.on_failure = OnFailure::Warn);
-    let odd = script("odd", "exit 77").but(|step| drop(step.rules.exit.insert(77, Outcome::Skipped)));
+    let odd = script("odd", "exit 77").but(|step| step.rules.exit.extend([(77, Outcome::Skipped)]));
     let ended = world.run(vec![lint, odd, script("compile", "true")]).await;
     assert_eq!(ended.end(), "warnings: step lint: exit code 3");
     let outcomes: Vec<Outcome> = ended.steps().iter().map(|(_, outcome, _)| *outcome).collect();
@@ -89,8 +89,9 @@ async fn the_environment_is_small_and_says_what_is_built() {
         options.environment.insert("HOME".to_owned(), "/home/ci".to_owned());
     })
     .await;
-    let mut order = world
-        .order(vec![script("env", "env").but(|step| drop(step.environment.insert("COLOR".into(), "step".into())))]);
+    let mut order = world.order(vec![
+        script("env", "env").but(|step| step.environment.extend([("COLOR".to_owned(), "step".to_owned())])),
+    ]);
     order.branch = "$(id) --upload-pack=x".to_owned();
     order.recipe.environment.insert("COLOR".to_owned(), "builder".to_owned());
     order.recipe.environment.insert("CI".to_owned(), "no".to_owned());

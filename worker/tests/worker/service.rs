@@ -15,6 +15,9 @@ use tokio::sync::watch;
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a poll without an answer takes.
+const LONG_POLL: Duration = Duration::from_secs(30);
+
 /// One build as the service sees it.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Seen {
@@ -39,6 +42,8 @@ pub(crate) struct State {
     pub(crate) logs: BTreeMap<LogAddress, Vec<u8>>,
     /// While it is set nothing is taken, and nothing given.
     pub(crate) is_away: bool,
+    /// The next polls are refused.
+    pub(crate) polls_refused: u32,
     /// The next answers to appends and reports get lost on their way.
     pub(crate) answers_lost: u32,
 }
@@ -68,7 +73,12 @@ impl Service {
     }
 
     /// Waits until something holds.
-    pub(crate) async fn until<T>(&self, what: &str, mut look: impl FnMut(&State) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, look: impl FnMut(&State) -> Option<T>) -> T {
+        let found = self.wait(PATIENCE, look).await;
+        found.unwrap_or_else(|| panic!("waited in vain for {what}: {:#?}", self.state().builds))
+    }
+
+    async fn wait<T>(&self, limit: Duration, mut look: impl FnMut(&State) -> Option<T>) -> Option<T> {
         let mut changed = self.changed.subscribe();
         let wait = async {
             loop {
@@ -79,10 +89,7 @@ impl Service {
                 changed.changed().await.unwrap();
             }
         };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(value) => value,
-            Err(_) => panic!("waited in vain for {what}: {:#?}", self.state().builds),
-        }
+        tokio::time::timeout(limit, wait).await.ok()
     }
 
     pub(crate) fn command(&self, command: WorkerCommand) {
@@ -126,14 +133,21 @@ impl Master for Service {
 
     async fn poll(&self, _worker: &WorkerName) -> Result<Vec<WorkerCommand>, Refusal> {
         self.change(|state| state.polls += 1);
-        self.until("a command, or the end of the test", |state| {
-            if state.is_away {
+        let look = |state: &State| {
+            if state.is_away || state.polls_refused > 0 {
                 return Some(Err(away()));
             }
             let open: Vec<_> = state.commands.iter().filter(|command| is_open(state, command)).cloned().collect();
             (!open.is_empty()).then_some(Ok(open))
-        })
-        .await
+        };
+        match self.wait(LONG_POLL, look).await {
+            Some(Err(refusal)) => {
+                self.change(|state| state.polls_refused = state.polls_refused.saturating_sub(1));
+                Err(refusal)
+            }
+            Some(Ok(commands)) => Ok(commands),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn report(&self, _worker: &WorkerName, reports: Vec<Report>) -> Result<(), Refusal> {

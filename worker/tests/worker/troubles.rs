@@ -24,6 +24,7 @@ async fn a_build_goes_on_while_the_service_is_away_and_everything_is_said_afterw
     assert_eq!(tokio::fs::read_to_string(&over).await.unwrap(), "\n");
     let hellos = world.service.change(|state| {
         state.is_away = false;
+        state.polls_refused = 1;
         state.hellos.len()
     });
     let ended = world.service.ended(lease).await;
@@ -76,10 +77,9 @@ async fn a_build_that_is_no_longer_the_workers_is_ended_and_forgotten() {
         seen.reports.len()
     });
     until_dead(&pids(&log)).await;
-    // It is forgotten: after a failed poll the worker names what it has.
-    world.service.change(|state| state.is_away = true);
+    // It is forgotten: after each failed poll the worker names what it has.
     let hellos = world.service.change(|state| {
-        state.is_away = false;
+        state.polls_refused = u32::MAX;
         state.hellos.len()
     });
     world
