@@ -10,8 +10,20 @@ const MIDDLE: [&str; 3] = ["gristmill-schedulers", "gristmill-notifiers", "grist
 
 /// What a pure crate must not reach, however indirectly: I/O, clocks, randomness, async.
 const IMPURE: [&str; 14] = [
-    "async-trait", "axum", "chrono", "getrandom", "git2", "hyper", "lettre", "mio", "notify", "rand", "reqwest",
-    "rusqlite", "sqlx", "tokio",
+    "async-trait",
+    "axum",
+    "chrono",
+    "getrandom",
+    "git2",
+    "hyper",
+    "lettre",
+    "mio",
+    "notify",
+    "rand",
+    "reqwest",
+    "rusqlite",
+    "sqlx",
+    "tokio",
 ];
 
 /// For each crate of the workspace, what it is built with, tests aside.
@@ -21,7 +33,18 @@ static TREES: LazyLock<BTreeMap<&'static str, BTreeSet<String>>> = LazyLock::new
 
 fn tree_of(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--edges", "normal,build", "--prefix", "none", "--format", "{p}", "--package", package])
+        .args([
+            "tree",
+            "--offline",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--package",
+            package,
+        ])
         .current_dir(root())
         .output()
         .expect("cargo is there, since it runs this test");
@@ -34,8 +57,11 @@ fn tree_of(package: &str) -> BTreeSet<String> {
 #[test]
 fn the_three_in_the_middle_do_not_know_each_other() {
     for one in MIDDLE {
-        let known: Vec<&str> =
-            MIDDLE.into_iter().chain(["gristmill"]).filter(|other| *other != one && TREES[one].contains(*other)).collect();
+        let known: Vec<&str> = MIDDLE
+            .into_iter()
+            .chain(["gristmill"])
+            .filter(|other| *other != one && TREES[one].contains(*other))
+            .collect();
         assert!(known.is_empty(), "{one} depends on {known:?}");
         assert!(TREES[one].contains("gristmill-model"), "{one} does not use the nouns");
     }

@@ -102,7 +102,8 @@ fn what_readmes_tell_people_to_type_is_understood() {
     let mut checked = 0;
     for readme in readmes {
         for command in commands(&std::fs::read_to_string(&readme).unwrap()) {
-            let typed = command.strip_prefix("cargo run -- ").map(|rest| format!("gristmill {rest}")).unwrap_or(command);
+            let typed =
+                command.strip_prefix("cargo run -- ").map(|rest| format!("gristmill {rest}")).unwrap_or(command);
             if typed.starts_with("gristmill") {
                 let parsed = Cli::try_parse_from(words(&typed));
                 assert!(parsed.is_ok(), "{}: {typed}: {}", readme.display(), parsed.unwrap_err());

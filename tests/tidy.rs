@@ -12,7 +12,8 @@ const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 110;
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let files = files_below(root()).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let files =
+        files_below(root()).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     files.map(|path| (path.strip_prefix(root()).unwrap().to_owned(), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
@@ -27,7 +28,13 @@ fn check(what: &str, problems: &[String]) {
 #[test]
 fn nothing_is_left_to_be_done() {
     // Put together, so that this file does not find itself.
-    let words = [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("(being", " written)"), concat!("FIX", "ME"), concat!("XX", "X")];
+    let words = [
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("(being", " written)"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+    ];
     let mut problems = Vec::new();
     for (path, text) in sources() {
         for (line, number) in text.lines().zip(1..) {
@@ -63,7 +70,10 @@ fn every_file_of_code_is_reached() {
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
         let is_root = matches!(stem.as_str(), "main" | "lib" | "build");
         let is_target = path.starts_with("examples") || path.components().any(|part| part.as_os_str() == "benches");
-        let crate_tests = path.parent().is_some_and(|folder| folder.ends_with("tests") && folder.parent().is_some_and(|up| up.join("Cargo.toml").exists() && up != Path::new("")));
+        let crate_tests = path.parent().is_some_and(|folder| {
+            folder.ends_with("tests")
+                && folder.parent().is_some_and(|up| up.join("Cargo.toml").exists() && up != Path::new(""))
+        });
         if is_root || is_target || crate_tests {
             continue;
         }
@@ -94,7 +104,8 @@ fn files_and_functions_stay_readable() {
     for (path, text) in sources() {
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX && !is_test(&path) {
-            problems.push(format!("{}: {lines} lines; look for the second name that wants to come out", path.display()));
+            problems
+                .push(format!("{}: {lines} lines; look for the second name that wants to come out", path.display()));
         }
         if !is_test(&path) {
             problems.extend(long_functions(&path, &text));
@@ -158,7 +169,9 @@ fn the_readme_knows_every_folder_and_every_crate() {
 #[test]
 fn the_readme_links_to_what_is_there() {
     let mut problems = Vec::new();
-    for path in files_below(root()).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+    for path in
+        files_below(root()).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+    {
         let text = std::fs::read_to_string(&path).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap_or("");

@@ -87,11 +87,8 @@ impl Client {
     ///
     /// If the service is not reached, refuses, or answers something else.
     pub async fn act<T: DeserializeOwned>(&self, path: &[&str], key: &str, body: &Value) -> Result<T, Failure> {
-        let request = self
-            .request(Method::POST, path, &[])
-            .header("Idempotency-Key", key)
-            .timeout(ANSWER_TIMEOUT)
-            .json(body);
+        let request =
+            self.request(Method::POST, path, &[]).header("Idempotency-Key", key).timeout(ANSWER_TIMEOUT).json(body);
         self.value_of(self.send(request).await?).await
     }
 
@@ -237,7 +234,8 @@ mod tests {
             there is no scheduler `nigth`
               help: did you mean `night`?"]]
         .assert_eq(&with_hint.to_string());
-        let forbidden = refusal(StatusCode::UNAUTHORIZED, r#"{"error": {"code": "token", "message": "a token is needed"}}"#);
+        let forbidden =
+            refusal(StatusCode::UNAUTHORIZED, r#"{"error": {"code": "token", "message": "a token is needed"}}"#);
         assert_eq!(forbidden.exit, Exit::NotPermitted);
         let foreign = refusal(StatusCode::BAD_GATEWAY, "<html>\x1b[31mbad gateway</html>");
         assert_eq!(foreign.exit, Exit::NotReached);

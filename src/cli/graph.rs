@@ -95,7 +95,11 @@ fn of_scheduler(name: &str, scheduler: &Scheduler) -> Picture {
     let nodes = graph
         .iter()
         .map(|(name, node)| {
-            let note = if node.builder.as_str() == name.as_str() { String::new() } else { format!("builder {}", node.builder) };
+            let note = if node.builder.as_str() == name.as_str() {
+                String::new()
+            } else {
+                format!("builder {}", node.builder)
+            };
             Node { name: name.to_string(), note, state: String::new() }
         })
         .collect();

@@ -58,8 +58,10 @@ fn chosen<'a>(build: &'a Build, named: Option<&str>) -> Result<&'a Step, Failure
     }
     let is_bad = |step: &&Step| step.outcome.as_deref().and_then(Outcome::parse).is_some_and(Outcome::is_bad);
     build.steps.iter().find(is_bad).or(build.steps.last()).ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("build {} has begun no step yet", build.id))
-            .hint(format!("`gristmill logs {} -f` waits for them, `gristmill why build {}` says why", build.id, build.id))
+        Failure::new(Exit::NotFound, format!("build {} has begun no step yet", build.id)).hint(format!(
+            "`gristmill logs {} -f` waits for them, `gristmill why build {}` says why",
+            build.id, build.id
+        ))
     })
 }
 
@@ -67,7 +69,8 @@ fn find<'a>(build: &'a Build, named: &str) -> Result<&'a Step, Failure> {
     let number: Option<u32> = named.parse().ok();
     let by_number = build.steps.iter().find(|step| Some(step.number) == number);
     by_number.or_else(|| build.steps.iter().find(|step| step.name == named)).ok_or_else(|| {
-        let names: Vec<String> = build.steps.iter().map(|step| format!("{} {}", step.number, clip(&step.name, 40))).collect();
+        let names: Vec<String> =
+            build.steps.iter().map(|step| format!("{} {}", step.number, clip(&step.name, 40))).collect();
         Failure::new(Exit::NotFound, format!("build {} has no step `{}`", build.id, clean(named)))
             .hint(format!("its steps so far: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") }))
     })

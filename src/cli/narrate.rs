@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use gristmill_model::time::say_span;
 use gristmill_model::{
-    BuildId, BuilderName, BuildsetId, Cause, Change, ChangeId, Event, EventBody, IncidentId, Message, MessageId, Outcome,
-    RepositoryName, RequestId, SchedulerName, SuspectRange, Timestamp, Transition, Trigger, Verdict, VerdictKind,
+    BuildId, BuilderName, BuildsetId, Cause, Change, ChangeId, Event, EventBody, IncidentId, Message, MessageId,
+    Outcome, RepositoryName, RequestId, SchedulerName, SuspectRange, Timestamp, Transition, Trigger, Verdict,
+    VerdictKind,
 };
 
 use super::terminal::{Ink, Look, clean, clip};
@@ -157,8 +158,7 @@ impl Narrator {
             | E::BuildCancelAsked { build, .. }
             | E::BuildFinished { build, .. }
             | E::ReportRefused { build, .. } => self.of_build(*build),
-            E::BuilderTurned { builder, branch, build, .. }
-            | E::IncidentOpened { builder, branch, build, .. } => {
+            E::BuilderTurned { builder, branch, build, .. } | E::IncidentOpened { builder, branch, build, .. } => {
                 Subject { builder: Some(builder.clone()), branch: Some(branch.clone()), ..self.of_build(*build) }
             }
             E::IncidentJoined { builder, build, .. } | E::IncidentEased { builder, build, .. } => {
@@ -275,13 +275,18 @@ impl Narrator {
                 let sign = self.look.sign("warnings");
                 new(format!("{sign} {repository}  cannot be read ({failures}×): {}", clip(error, 2 * TITLE_WIDTH)))
             }
-            E::SourceRecovered { repository, failures } => {
-                new(format!("{} {repository}  can be read again after {}", self.look.sign("success"), count(*failures as usize, "failure")))
-            }
+            E::SourceRecovered { repository, failures } => new(format!(
+                "{} {repository}  can be read again after {}",
+                self.look.sign("success"),
+                count(*failures as usize, "failure")
+            )),
             E::RepositorySeen { repository } => new(format!("  {repository}  seen for the first time")),
-            E::DeliveryAccepted { delivery } if self.detail >= Detail::More => {
-                new(format!("  delivery {}  {} for {}", delivery.id, clip(&delivery.event, TITLE_WIDTH), delivery.repository))
-            }
+            E::DeliveryAccepted { delivery } if self.detail >= Detail::More => new(format!(
+                "  delivery {}  {} for {}",
+                delivery.id,
+                clip(&delivery.event, TITLE_WIDTH),
+                delivery.repository
+            )),
             E::ReportRefused { worker, build, why, .. } => {
                 let sign = self.look.sign("warnings");
                 new(format!("{sign} build {build}  {worker} is not heard: {}", clip(why, TITLE_WIDTH)))
@@ -306,7 +311,10 @@ impl Narrator {
                 remember(&mut self.incidents, *incident, branch.clone());
                 let suspects: Vec<String> = suspects.iter().take(SUSPECTS_MAX).map(suspected).collect();
                 let by = if suspects.is_empty() { String::new() } else { format!(" by {}", suspects.join(", ")) };
-                let said = format!("incident {incident}  {builder} broke on {}{by} (build {build})", clip(branch, TITLE_WIDTH));
+                let said = format!(
+                    "incident {incident}  {builder} broke on {}{by} (build {build})",
+                    clip(branch, TITLE_WIDTH)
+                );
                 new(format!("{} {}", look.sign("failure"), look.paint(Ink::Red, &said)))
             }
             E::IncidentJoined { incident, builder, build, .. } => {

@@ -9,7 +9,8 @@ use super::run::Context;
 
 pub(crate) async fn run(context: &Context, args: &ReplayArgs) -> Result<Exit, Failure> {
     let delivery = args.delivery.to_string();
-    let answer: Value = context.client()?.act(&["deliveries", &delivery, "replay"], &idempotency_key(), &json!({})).await?;
+    let answer: Value =
+        context.client()?.act(&["deliveries", &delivery, "replay"], &idempotency_key(), &json!({})).await?;
     if context.global.json {
         context.json(&answer)?;
     } else {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use gristmill_model::{Catalog, NotifierKind};
 
 use super::args::{DEFAULT_FILE, DEFAULT_LISTEN, ServeArgs};
+use super::check;
 use super::exit::{Exit, Failure};
 use super::narrate::{Detail, Narrator, count};
 use super::run::Context;
 use super::tell::{Journal, Teller, Voice};
 use super::terminal::{Ink, clean};
-use super::check;
 use crate::demo::{self, DemoOptions};
 use crate::service::{Options, Service};
 
@@ -100,8 +100,10 @@ fn header(context: &Context, catalog: &Catalog, data: &Path, address: SocketAddr
     }
     if !address.ip().is_loopback() && catalog.settings.token.is_none() {
         let sign = look.sign("warnings");
-        context.result(&format!("  {sign} it can be seen from other machines, and has no token: nobody can change anything"))?;
-        context.result("    to allow it, name a secret under `settings: token:` in the configuration")?;
+        context.result(&format!(
+            "  {sign} it can be seen from other machines, and has no token: nobody can change anything"
+        ))?;
+        context.result("    to allow it, name a secret under `gristmill: {token: …}` in the configuration")?;
     }
     context.say(&look.paint(Ink::Dim, "  times are UTC; Ctrl-C ends it"))
 }
@@ -109,7 +111,8 @@ fn header(context: &Context, catalog: &Catalog, data: &Path, address: SocketAddr
 /// Says what the configuration connects.
 fn parts(catalog: &Catalog) -> Vec<(&'static str, String)> {
     let join = |names: Vec<String>| names.join("   ");
-    let sources = catalog.repositories.iter().map(|(name, repository)| format!("{name} {}", without_login(&repository.url)));
+    let sources =
+        catalog.repositories.iter().map(|(name, repository)| format!("{name} {}", without_login(&repository.url)));
     let mut parts = vec![("sources", join(sources.collect()))];
     let schedulers = catalog.schedulers.iter().map(|(name, scheduler)| format!("{name} ({})", scheduler.kind.as_str()));
     parts.push(("schedulers", join(schedulers.collect())));

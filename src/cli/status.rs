@@ -69,14 +69,25 @@ fn render(look: Look, status: &Status, now: Timestamp) -> String {
 fn incident(look: Look, incident: &Incident) -> String {
     let builders = clip(&incident.builder_names().join(", "), SENTENCE_WIDTH);
     let branch = clip(&incident.branch, 40);
-    format!("{} incident {}  {builders} on {branch} (build {})", look.sign("failure"), incident.id, incident.first_build)
+    format!(
+        "{} incident {}  {builders} on {branch} (build {})",
+        look.sign("failure"),
+        incident.id,
+        incident.first_build
+    )
 }
 
 fn build(look: Look, build: &Build, now: Timestamp) -> String {
     let since = build.started_at.as_deref().and_then(instant);
     let took = since.map_or(String::new(), |since| format!(" for {}", say_span(now.since(since))));
     let branch = if build.branch.is_empty() { String::new() } else { format!("  {}", clip(&build.branch, 40)) };
-    format!("{} build {}  {}{branch} on {}{took}", look.sign("running"), build.id, clip(&build.builder, 60), clip(&build.worker, 40))
+    format!(
+        "{} build {}  {}{branch} on {}{took}",
+        look.sign("running"),
+        build.id,
+        clip(&build.builder, 60),
+        clip(&build.worker, 40)
+    )
 }
 
 fn request(look: Look, request: &Request) -> String {

@@ -246,10 +246,8 @@ impl vte::Perform for TextSink<'_> {
             *self.dropped += 1;
             return;
         }
-        let codes: Vec<String> = parameters
-            .iter()
-            .map(|part| part.iter().map(ToString::to_string).collect::<Vec<_>>().join(":"))
-            .collect();
+        let codes: Vec<String> =
+            parameters.iter().map(|part| part.iter().map(ToString::to_string).collect::<Vec<_>>().join(":")).collect();
         *self.colored = codes.last().is_some_and(|code| code != "0");
         self.out.extend_from_slice(format!("\x1b[{}m", codes.join(";")).as_bytes());
     }
@@ -327,7 +325,8 @@ mod tests {
     #[test]
     fn signs_have_an_ascii_form() {
         let ascii = Look { unicode: false, ..Look::PLAIN };
-        let words = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled", "running", "waiting"];
+        let words =
+            ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled", "running", "waiting"];
         let signs: Vec<String> = words.iter().map(|word| ascii.sign(word)).collect();
         assert_eq!(signs.join(" "), "ok ! X - E r c > ~");
     }

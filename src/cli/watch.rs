@@ -102,9 +102,9 @@ impl Wanted {
     fn read_filters(words: &[String]) -> Result<Self, Failure> {
         let mut filters = BTreeMap::new();
         for word in words {
-            let known = word
-                .split_once('=')
-                .and_then(|(name, pattern)| Some((Field::ALL.into_iter().find(|field| field.as_str() == name)?, pattern)));
+            let known = word.split_once('=').and_then(|(name, pattern)| {
+                Some((Field::ALL.into_iter().find(|field| field.as_str() == name)?, pattern))
+            });
             let Some((field, pattern)) = known else {
                 let names: Vec<&str> = Field::ALL.into_iter().map(Field::as_str).collect();
                 return Err(Failure::new(Exit::Usage, format!("`{}` is no filter", clean(word)))
@@ -119,16 +119,18 @@ impl Wanted {
         match self {
             Self::Buildset(id) => subject.buildset == Some(*id),
             Self::Build(id) => subject.build == Some(*id),
-            Self::Matching(filters) => filters
-                .iter()
-                .all(|(field, pattern)| field.of(subject).is_some_and(|value| wildcard(pattern.as_bytes(), value.as_bytes()))),
+            Self::Matching(filters) => filters.iter().all(|(field, pattern)| {
+                field.of(subject).is_some_and(|value| wildcard(pattern.as_bytes(), value.as_bytes()))
+            }),
         }
     }
 
     /// Gives the outcome if the event ends what is watched.
     fn ended_by(&self, body: &EventBody) -> Option<Outcome> {
         match (self, body) {
-            (Self::Buildset(id), EventBody::BuildsetCompleted { buildset, outcome }) if buildset == id => Some(*outcome),
+            (Self::Buildset(id), EventBody::BuildsetCompleted { buildset, outcome }) if buildset == id => {
+                Some(*outcome)
+            }
             (Self::Build(id), EventBody::BuildFinished { build, outcome, .. }) if build == id => Some(*outcome),
             _ => None,
         }
@@ -348,7 +350,8 @@ mod tests {
     #[test]
     fn events_are_read_nested_or_flat_and_unknown_kinds_passed_over() {
         let nested = serde_json::json!({"seq": 7, "at": 5, "body": {"kind": "build.started", "build": 3}});
-        let flat = serde_json::json!({"seq": 7, "at": "1970-01-01T00:00:00.000005Z", "kind": "build.started", "build": 3});
+        let flat =
+            serde_json::json!({"seq": 7, "at": "1970-01-01T00:00:00.000005Z", "kind": "build.started", "build": 3});
         assert_eq!(event_of(&nested), event_of(&flat));
         assert!(event_of(&nested).is_some());
         assert!(event_of(&serde_json::json!({"seq": 7, "at": 5, "kind": "moon.rose"})).is_none());

@@ -88,7 +88,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sink = start(folder.path().to_owned()).await.unwrap();
         let mut client = tokio::net::TcpStream::connect(sink.address).await.unwrap();
-        let talk = "EHLO me\r\nDATA\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
+        let talk =
+            "EHLO me\r\nDATA\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
         client.write_all(talk.as_bytes()).await.unwrap();
         let mut answers = String::new();
         client.read_to_string(&mut answers).await.unwrap();

@@ -103,8 +103,8 @@ async fn show(options: &DemoOptions, root: &Path, signal: impl Future<Output = (
     let place = Place::make(root).await?;
     let mail = smtp::start(place.mail_folder()).await.map_err(DemoError::Listen)?;
     let chat = irc::start(place.irc_file()).await.map_err(DemoError::Listen)?;
-    let file = place.configure(mail.address, chat.address)?;
     let listen = options.listen.map_or_else(free_address, Ok).map_err(DemoError::Listen)?;
+    let file = place.configure(listen, mail.address, chat.address)?;
     let service = Service::start(Options { file, data: place.data_folder(), listen, worker: true }).await?;
 
     let (aside, seen) = witness(options.look);
@@ -174,8 +174,12 @@ impl Stage<'_> {
             self.say(&format!("  port {PORT} is taken, so it is {}", address.port()));
         }
         self.say(&format!("  repositories lib, app, docs in {}", self.place.repositories_folder().display()));
-        self.say("  projects     core (lib), shop (app), handbook (docs); the shop is tested again when the library is good");
-        self.say("  all of it is real: git, the builds, the mail, the IRC lines. Nothing leaves this machine. Times are UTC");
+        self.say(
+            "  projects     core (lib), shop (app), handbook (docs); the shop is tested again when the library is good",
+        );
+        self.say(
+            "  all of it is real: git, the builds, the mail, the IRC lines. Nothing leaves this machine. Times are UTC",
+        );
     }
 
     async fn library(&mut self) -> Result<(), DemoError> {
@@ -235,7 +239,10 @@ impl Stage<'_> {
         self.say(&format!("  pages        http://{address}"));
         self.say(&format!("  mails        {}", self.place.mail_folder().display()));
         self.say(&format!("  IRC          {}", self.place.irc_file().display()));
-        self.say(&format!("  break it     cd {} && echo oops >> till.sh && git commit -am oops && git push", clone.display()));
+        self.say(&format!(
+            "  break it     cd {} && echo oops >> till.sh && git commit -am oops && git push",
+            clone.display()
+        ));
         let server = if address.port() == PORT { String::new() } else { format!(" --server http://{address}") };
         self.say(&format!("  ask it       {program} status{server}"));
         self.say(&format!("               {program} watch{server}"));

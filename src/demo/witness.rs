@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gristmill_model::{
-    BuildsetId, Event, EventBody, Message, MessageId, RepositoryName, Revision, SchedulerName,
-};
+use gristmill_model::{BuildsetId, Event, EventBody, Message, MessageId, RepositoryName, Revision, SchedulerName};
 use tokio::sync::watch;
 
 use crate::cli::tell::Aside;

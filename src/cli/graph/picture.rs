@@ -70,7 +70,8 @@ impl Picture {
             let node = &self.nodes[index];
             let name = clip(&node.name, NAME_WIDTH);
             let gap = " ".repeat(width - name.chars().count());
-            let needs: Vec<String> = self.edges.iter().filter(|edge| edge.to == index).map(|edge| self.need(edge)).collect();
+            let needs: Vec<String> =
+                self.edges.iter().filter(|edge| edge.to == index).map(|edge| self.need(edge)).collect();
             let needs = if needs.is_empty() { String::new() } else { format!("after {}", needs.join(", ")) };
             let notes = [clip(&node.note, 2 * NAME_WIDTH), needs];
             let notes = notes.iter().filter(|note| !note.is_empty()).map(String::as_str).collect::<Vec<_>>().join("  ");
@@ -87,7 +88,8 @@ impl Picture {
     }
 
     pub(super) fn dot(&self) -> String {
-        let quoted = |text: &str| format!("\"{}\"", clip(text, 2 * NAME_WIDTH).replace('\\', "\\\\").replace('"', "\\\""));
+        let quoted =
+            |text: &str| format!("\"{}\"", clip(text, 2 * NAME_WIDTH).replace('\\', "\\\\").replace('"', "\\\""));
         let mut text = format!("digraph {} {{\n  rankdir=LR;\n  node [shape=box];\n", quoted(&self.title));
         for (index, node) in self.nodes.iter().enumerate() {
             let label = if node.state.is_empty() { node.name.clone() } else { format!("{} {}", node.name, node.state) };
@@ -120,14 +122,14 @@ impl Picture {
     }
 
     pub(super) fn json(&self) -> Value {
-        let nodes: Vec<Value> = self
-            .nodes
-            .iter()
-            .map(|node| json!({"name": node.name, "note": node.note, "state": node.state}))
-            .collect();
+        let nodes: Vec<Value> =
+            self.nodes.iter().map(|node| json!({"name": node.name, "note": node.note, "state": node.state})).collect();
         let name = |index: usize| self.nodes[index].name.as_str();
-        let edges: Vec<Value> =
-            self.edges.iter().map(|edge| json!({"needs": name(edge.from), "node": name(edge.to), "on": edge.on})).collect();
+        let edges: Vec<Value> = self
+            .edges
+            .iter()
+            .map(|edge| json!({"needs": name(edge.from), "node": name(edge.to), "on": edge.on}))
+            .collect();
         json!({"title": self.title, "nodes": nodes, "edges": edges})
     }
 }
@@ -139,11 +141,16 @@ mod tests {
     use super::*;
 
     fn picture() -> Picture {
-        let node = |name: &str, state: &str| Node { name: name.to_owned(), note: String::new(), state: state.to_owned() };
+        let node =
+            |name: &str, state: &str| Node { name: name.to_owned(), note: String::new(), state: state.to_owned() };
         let edge = |from, to, on: &str| Edge { from, to, on: on.to_owned() };
         Picture {
             title: "buildset 88  all on main  running".to_owned(),
-            nodes: vec![node("package", "waiting"), node("test[stable]", "success"), node("bisect \"<b>\x1b[2J", "waiting")],
+            nodes: vec![
+                node("package", "waiting"),
+                node("test[stable]", "success"),
+                node("bisect \"<b>\x1b[2J", "waiting"),
+            ],
             edges: vec![edge(1, 0, "success"), edge(1, 2, "failure"), edge(0, 2, "finished")],
         }
     }

@@ -72,7 +72,8 @@ mod tests {
 
     use super::*;
 
-    const STREAM: &str = ": heartbeat\r\n\r\nid: 7\nevent: journal\ndata: {\"a\":\ndata: 1}\n\ndata:x\n\nid: 9\n\ndata: cut";
+    const STREAM: &str =
+        ": heartbeat\r\n\r\nid: 7\nevent: journal\ndata: {\"a\":\ndata: 1}\n\ndata:x\n\nid: 9\n\ndata: cut";
 
     #[test]
     fn events_are_put_together_and_heartbeats_are_silent() {
