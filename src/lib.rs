@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`config`] makes a catalog of a file; [`sources`] notice that refs move; [`engine`] takes inputs,
 //! decides in turns and is the only writer; [`store`] keeps rows and journal; [`fleet`] speaks with workers; [`logs`]
-//! keeps what steps print; [`web`] shows it all; `cli` is the command line, and `demo` its first run; [`clock`] is
-//! the one place that asks what time it is.
+//! keeps what steps print; [`web`] shows it all; [`cli`] is the command line, and [`demo`] its first run;
+//! [`service`] puts it all together; [`clock`] is the one place that asks what time it is.
 
 pub mod chain;
 pub mod cli;

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use gristmill_model::Catalog;
-
 use super::args::{CheckArgs, CheckFormat};
 use super::exit::{Exit, Failure};
 use super::narrate::count;
@@ -47,24 +45,9 @@ pub(crate) fn load(context: &Context, file: &Path) -> Result<Loaded, Failure> {
 }
 
 /// Says what a good file defines.
-pub(crate) fn summary(look: Look, file: &Path, loaded: &Loaded) -> String {
-    let Catalog { repositories, projects, builders, schedulers, notifiers, routes, .. } = &loaded.catalog;
-    let hash = loaded.catalog.hash.short();
+fn summary(look: Look, file: &Path, loaded: &Loaded) -> String {
     let warnings = loaded.warnings.warnings();
     let verdict = if warnings == 0 { "ok".to_owned() } else { format!("ok, with {}", count(warnings, "warning")) };
-    let mut text = format!("  {}  {verdict}, catalog {hash}\n", look.paint(Ink::Bold, &file.display().to_string()));
-    let names = |title: &str, names: Vec<String>| {
-        if names.is_empty() { String::new() } else { format!("  {title:<13}{}\n", names.join(", ")) }
-    };
-    text += &names("repositories", repositories.keys().map(ToString::to_string).collect());
-    text += &names("projects", projects.keys().map(ToString::to_string).collect());
-    text += &names("builders", builders.keys().map(ToString::to_string).collect());
-    let described = schedulers.iter().map(|(name, scheduler)| format!("{name} ({})", scheduler.kind.as_str()));
-    text += &names("schedulers", described.collect());
-    let described = notifiers.iter().map(|(name, notifier)| format!("{name} ({})", notifier.as_str()));
-    text += &names("notifiers", described.collect());
-    if !routes.is_empty() {
-        text += &names("routes", vec![routes.len().to_string()]);
-    }
-    text
+    let name = look.paint(Ink::Bold, &file.display().to_string());
+    format!("{name}  {verdict}, catalog {}\n\n{}", loaded.catalog.hash.short(), loaded.summary())
 }

@@ -19,7 +19,6 @@ mod completions;
 mod explain;
 mod force;
 mod graph;
-mod init;
 mod logs;
 mod replay;
 mod run;

@@ -103,7 +103,7 @@ fn header(context: &Context, catalog: &Catalog, data: &Path, address: SocketAddr
         context.result(&format!(
             "  {sign} it can be seen from other machines, and has no token: nobody can change anything"
         ))?;
-        context.result("    to allow it, name a secret under `settings: token:` in the configuration")?;
+        context.result("    to allow it, name a secret under `gristmill: {token: …}` in the configuration")?;
     }
     context.say(&look.paint(Ink::Dim, "  times are UTC; Ctrl-C ends it"))
 }

@@ -88,9 +88,12 @@ impl Place {
         Ok(place)
     }
 
-    /// Writes the configuration, with the addresses of the two receivers, and gives its path.
-    pub(super) fn configure(&self, smtp: SocketAddr, irc: SocketAddr) -> Result<PathBuf, PlaceError> {
-        let text = CONFIGURATION.replace("@SMTP@", &smtp.to_string()).replace("@IRC@", &irc.to_string());
+    /// Writes the configuration and gives its path. `here` is where the service will listen, for links in mails.
+    pub(super) fn configure(&self, here: SocketAddr, smtp: SocketAddr, irc: SocketAddr) -> Result<PathBuf, PlaceError> {
+        let addresses = [("@HERE@", here), ("@SMTP@", smtp), ("@IRC@", irc)];
+        let text = addresses
+            .into_iter()
+            .fold(CONFIGURATION.to_owned(), |text, (sign, address)| text.replace(sign, &address.to_string()));
         let file = self.root.join("gristmill.yaml");
         write(&file, &text)?;
         Ok(file)
@@ -187,6 +190,16 @@ fn write(path: &Path, text: &str) -> Result<(), PlaceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_configuration_is_good() {
+        let root = tempfile::tempdir().unwrap();
+        let address = "127.0.0.1:8020".parse().unwrap();
+        let file = Place { root: root.path().to_owned() }.configure(address, address, address).unwrap();
+        let loaded = crate::config::load(&file).unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+        // The one doubt is meant: nobody has a gpu.
+        assert!(loaded.warnings.warnings() <= 1, "{}", loaded.warnings.render(false));
+    }
 
     #[tokio::test]
     async fn both_people_can_push_in_turn() {

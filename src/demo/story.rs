@@ -62,6 +62,9 @@ pub enum DemoError {
     /// The service did not start.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// A repository of the demo could not be looked at.
+    #[error("a repository of the demo cannot be looked at: {0}")]
+    Sweep(String),
     /// The service did not answer as it should.
     #[error(transparent)]
     Answer(#[from] Failure),
@@ -103,8 +106,8 @@ async fn show(options: &DemoOptions, root: &Path, signal: impl Future<Output = (
     let place = Place::make(root).await?;
     let mail = smtp::start(place.mail_folder()).await.map_err(DemoError::Listen)?;
     let chat = irc::start(place.irc_file()).await.map_err(DemoError::Listen)?;
-    let file = place.configure(mail.address, chat.address)?;
     let listen = options.listen.map_or_else(free_address, Ok).map_err(DemoError::Listen)?;
+    let file = place.configure(listen, mail.address, chat.address)?;
     let service = Service::start(Options { file, data: place.data_folder(), listen, worker: true, demo: true }).await?;
 
     let (aside, seen) = witness(options.look);
@@ -270,7 +273,7 @@ impl Stage<'_> {
         let repository: RepositoryName = repository.into();
         let wait = self.seen.wait_for(|seen| seen.tips.get(&repository) == Some(&revision));
         if tokio::time::timeout(NOTICED_MAX, wait).await.is_err() {
-            self.service.sweep(&repository).await;
+            self.service.sweep(&repository).await.map_err(DemoError::Sweep)?;
         }
         Ok(())
     }

@@ -121,8 +121,6 @@ fn make(catalog: &Catalog, kind: &NotifierKind) -> Result<Arc<dyn Notifier>, Str
                 .map(|mail| Arc::new(mail) as Arc<dyn Notifier>)
                 .map_err(|problem| crate::chain::chain(&problem))
         }
-        NotifierKind::Irc(_) => Err("irc is missing in this build".to_owned()),
-        #[cfg(any())]
         NotifierKind::Irc(config) => {
             let password = value(config.sasl_password.as_ref())?;
             gristmill_notifiers::Irc::start(config, password, gristmill_notifiers::IrcOptions::default())
