@@ -4,6 +4,8 @@
 //! decides, commits once, and only then answers, sends orders and publishes the new head. Followers read the journal
 //! behind it: [`announce`] turns events into messages, [`deliver`] brings them to their targets.
 
+pub mod announce;
+pub mod deliver;
 pub mod turns;
 
 use std::sync::{Arc, RwLock};

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use gristmill_model::catalog::{Catalog, Repository};
 use gristmill_model::matching::{Field, Patterns};
-use gristmill_model::{Place, RefName, RepositoryName, Revision, Via};
+use gristmill_model::{ChangeId, DeliveryId, Place, RefName, RepositoryName, Revision, Sighting, Via};
+use gristmill_schedulers::input::{Input, NewDelivery, Reply, Tips};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
+use super::Accept;
 use super::git::{Limits, Login, Look, Patience, SweepError, Swept, sweep};
 
 /// What every wait in a test takes at the most.
@@ -203,4 +207,132 @@ pub(crate) fn table(swept: &Swept) -> String {
 /// Says where a path is as a `file://` address.
 pub(crate) fn file_url(path: &Path) -> String {
     format!("file://{}", path.display())
+}
+
+/// An engine that only compares and sets tips, and tells what it was given.
+pub(crate) struct Judge {
+    catalog: Mutex<Arc<Catalog>>,
+    state: Mutex<Judged>,
+    inputs: mpsc::UnboundedSender<Input>,
+}
+
+#[derive(Default)]
+pub(crate) struct Judged {
+    pub(crate) tips: BTreeMap<RepositoryName, Tips>,
+    pub(crate) changes: i64,
+    pub(crate) deliveries: BTreeMap<(RepositoryName, String), (DeliveryId, Vec<ChangeId>)>,
+    /// Answers to give instead of judging.
+    pub(crate) refusals: Vec<String>,
+    /// How often to say that a ref has moved meanwhile.
+    pub(crate) conflicts: usize,
+}
+
+/// What a [`Judge`] was given, in order.
+pub(crate) type Inputs = mpsc::UnboundedReceiver<Input>;
+
+impl Judge {
+    pub(crate) fn new(catalog: Arc<Catalog>) -> (Arc<Self>, Inputs) {
+        let (inputs, receiver) = mpsc::unbounded_channel();
+        (Arc::new(Self { catalog: Mutex::new(catalog), state: Mutex::default(), inputs }), receiver)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, Judged> {
+        self.state.lock().expect("no test panics here")
+    }
+
+    pub(crate) fn configure(&self, catalog: Arc<Catalog>) {
+        *self.catalog.lock().expect("no test panics here") = catalog;
+    }
+}
+
+impl Judged {
+    fn judge(&mut self, sighting: &Sighting) -> (Vec<ChangeId>, Vec<RefName>) {
+        let (mut changes, mut look_again) = (Vec::new(), Vec::new());
+        if let Some(count) = self.conflicts.checked_sub(1) {
+            self.conflicts = count;
+            return (changes, vec![RefName::of_branch("main")]);
+        }
+        let tips = self.tips.entry(sighting.repository.clone()).or_default();
+        for update in &sighting.updates {
+            if tips.get(&update.reference).cloned().flatten() != update.old {
+                look_again.push(update.reference.clone());
+                continue;
+            }
+            tips.insert(update.reference.clone(), update.new.clone());
+            if !sighting.first_sight {
+                self.changes += 1;
+                changes.push(ChangeId(self.changes));
+            }
+        }
+        (changes, look_again)
+    }
+
+    fn deliver(&mut self, delivery: &NewDelivery) -> Reply {
+        let key = (delivery.repository.clone(), delivery.key.clone());
+        if let Some((delivery, changes)) = self.deliveries.get(&key).cloned() {
+            return Reply::Delivered { delivery, repeat: true, sweep: false, changes };
+        }
+        let judged = delivery.sighting.as_ref().map(|sighting| {
+            let is_known = self.tips.contains_key(&sighting.repository);
+            if is_known { self.judge(sighting) } else { (Vec::new(), vec![RefName::default()]) }
+        });
+        let sweep = judged.as_ref().is_none_or(|(_, look_again)| !look_again.is_empty());
+        let changes = judged.map(|(changes, _)| changes).unwrap_or_default();
+        let number = DeliveryId(i64::try_from(self.deliveries.len()).expect("few") + 1);
+        self.deliveries.insert(key, (number, changes.clone()));
+        Reply::Delivered { delivery: number, repeat: false, sweep, changes }
+    }
+}
+
+#[async_trait]
+impl Accept for Judge {
+    async fn accept(&self, input: Input) -> Result<Reply, String> {
+        let reply = {
+            let mut state = self.state();
+            if let Some(refusal) = state.refusals.pop() {
+                return Err(refusal);
+            }
+            match &input {
+                Input::Sight(sighting) => {
+                    let (changes, look_again) = state.judge(sighting);
+                    Reply::Sighted { changes, look_again }
+                }
+                Input::Deliver(delivery) => state.deliver(delivery),
+                _ => Reply::Done,
+            }
+        };
+        // The test may be over.
+        self.inputs.send(input).ok();
+        Ok(reply)
+    }
+
+    async fn tips(&self, repository: &RepositoryName) -> Option<Tips> {
+        self.state().tips.get(repository).cloned()
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.lock().expect("no test panics here"))
+    }
+}
+
+/// Waits for an input that fits; others are passed over.
+pub(crate) async fn expect_input<T>(inputs: &mut Inputs, mut fits: impl FnMut(Input) -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            let input = inputs.recv().await.expect("the engine lives");
+            if let Some(fitting) = fits(input) {
+                return fitting;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await.expect("it comes in time")
+}
+
+/// Waits for a sighting of something.
+pub(crate) async fn expect_sight(inputs: &mut Inputs) -> Sighting {
+    expect_input(inputs, |input| match input {
+        Input::Sight(sighting) if sighting.first_sight || !sighting.updates.is_empty() => Some(sighting),
+        _ => None,
+    })
+    .await
 }

@@ -5,7 +5,8 @@
 //! or reordered hint costs time, never a change.
 //!
 //! In reading order: [`git`] looks at one repository; [`pace`] says when to look next; [`pool`] is where looking blocks;
-//! [`watch`] notices movements on this machine.
+//! [`watch`] notices movements on this machine; [`service`] keeps a task per repository that puts them together;
+//! [`webhook`] takes hints from elsewhere.
 
 use std::sync::Arc;
 
@@ -14,9 +15,20 @@ use gristmill_model::{Catalog, RepositoryName};
 use gristmill_schedulers::input::{Input, Reply, Tips};
 
 pub mod git;
+mod keeper;
+pub mod pace;
+pub mod pool;
+pub mod service;
+pub mod watch;
+pub mod webhook;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod tests;
+
+pub use git::register_transports;
+pub use service::{Handle, Options, Secrets, SourceStatus, Sources, SweepReport};
 
 /// What sources need of the engine.
 #[async_trait]

@@ -88,7 +88,7 @@ fn remove(path: &Path) -> std::io::Result<()> {
 
 /// Throws the mirror away if it is the reason for an error, so that the next look makes it again.
 pub(super) fn discard_if_broken(look: &Look<'_>, error: &SweepError) {
-    if matches!(error, SweepError::Reading(_) | SweepError::Mirror { .. }) {
+    if matches!(error, SweepError::Reading(_)) {
         tracing::warn!(repository = %look.repository, "the mirror is thrown away, because it cannot be read: {error}");
         if let Err(error) = remove(look.mirror) {
             tracing::error!(repository = %look.repository, "the mirror cannot be thrown away: {error}");

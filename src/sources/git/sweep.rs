@@ -71,8 +71,9 @@ pub fn sweep(look: &Look<'_>) -> Result<Swept, SweepError> {
             let mut connection = mirror::connect(look, &location)?;
             let listing = connection.list(look.config, look.limits.refs)?;
             let moved = compare(look, &listing);
-            let repository = mirror::fetch(look, connection, &listing, &moved)?;
-            report(look, &repository, listing, moved).inspect_err(|error| mirror::discard_if_broken(look, error))
+            mirror::fetch(look, connection, &listing, &moved)
+                .and_then(|repository| report(look, &repository, listing, moved))
+                .inspect_err(|error| mirror::discard_if_broken(look, error))
         }
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use gristmill_model::protocol::LogAddress;
 use gristmill_model::{
-    BuildId, BuildState, BuilderName, Buildset, BuildsetId, Cause, CodebaseName, Digest, NodeName, Outcome,
+    BuildId, BuildState, BuilderName, Buildset, BuildsetId, Cause, ChangeId, CodebaseName, Digest, NodeName, Outcome,
     ProjectName, Recipe, RequestId, Revision, SchedulerName, StampSet, Timestamp, Trigger, WorkerName,
 };
 use serde::Serialize;
 
-use super::Reader;
 use super::change::ChangeRow;
 use super::row::{Cells, Page, ReadError, opt_rfc3339, read_all, revisions, rfc3339};
+use super::{LIMIT_DEFAULT, Reader};
 
 /// A build in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -210,9 +210,14 @@ const OPEN_IN_STATE: &str = build_rows!(
     "WHERE b.state <> 'finished' AND b.id < $1 AND b.state = $4 AND ($3 IS NULL OR b.outcome = $3) \
      ORDER BY b.id DESC LIMIT $2"
 );
+const OF_CHANGE: &str = build_rows!(
+    "JOIN buildset_change bc ON bc.buildset = b.buildset WHERE bc.change = $1 \
+     AND (b.builder = $2 OR substr(b.builder, 1, length($2) + 1) = $2 || '[') ORDER BY b.id DESC LIMIT $3"
+);
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 8] = [
+pub(crate) const LISTS: [(&str, &str); 9] = [
+    ("of a change", OF_CHANGE),
     ("all", ALL),
     ("by outcome", BY_OUTCOME),
     ("by branch", BY_BRANCH),
@@ -331,6 +336,20 @@ impl Reader {
     pub async fn builds_of_buildset(&self, buildset: BuildsetId) -> Result<Vec<BuildRow>, ReadError> {
         let rows =
             sqlx::query(OF_BUILDSET).bind(buildset.0).bind(BUILDS_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
+        read_all(&rows, build_row)
+    }
+
+    /// Lists the builds of a builder (or of a whole matrix, by its family's name) that contain a change, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn builds_of_change(&self, change: ChangeId, builder: &BuilderName) -> Result<Vec<BuildRow>, ReadError> {
+        let rows = sqlx::query(OF_CHANGE)
+            .bind(change.0)
+            .bind(builder.as_str())
+            .bind(LIMIT_DEFAULT)
+            .fetch_all(self.pool())
+            .await?;
         read_all(&rows, build_row)
     }
 

@@ -27,10 +27,13 @@ pub struct BuildsetRow {
     /// What set it off.
     #[serde(serialize_with = "trigger_json")]
     pub trigger: Trigger,
-    /// Codebase → what it was frozen at.
+    /// Codebase → what it was frozen at; of it the API's lists show the revision.
+    #[serde(serialize_with = "only_revisions")]
     pub stamps: BTreeMap<CodebaseName, StampRow>,
     /// How its requests stand.
     pub counts: Counts,
+    /// `running` or `completed`.
+    pub state: &'static str,
     /// What it came to, once it has.
     pub outcome: Option<Outcome>,
     /// When it was made.
@@ -39,13 +42,6 @@ pub struct BuildsetRow {
     /// When it was complete.
     #[serde(serialize_with = "opt_rfc3339")]
     pub completed_at: Option<Timestamp>,
-}
-
-impl BuildsetRow {
-    /// Gives `running` or `completed`.
-    pub fn state(&self) -> &'static str {
-        if self.outcome.is_some() { "completed" } else { "running" }
-    }
 }
 
 /// One codebase of a buildset.
@@ -186,6 +182,7 @@ const DOWNSTREAM_MAX: i64 = 200;
 
 fn buildset_row(cells: &Cells<'_>) -> Result<BuildsetRow, ReadError> {
     let body: Buildset = cells.json("body")?;
+    let outcome = cells.opt_word("outcome", Outcome::parse)?;
     Ok(BuildsetRow {
         id: cells.id("id", BuildsetId)?,
         scheduler: cells.text("scheduler")?,
@@ -200,7 +197,8 @@ fn buildset_row(cells: &Cells<'_>) -> Result<BuildsetRow, ReadError> {
             good: cells.count("good")?,
             bad: cells.count("bad")?,
         },
-        outcome: cells.opt_word("outcome", Outcome::parse)?,
+        state: if outcome.is_some() { "completed" } else { "running" },
+        outcome,
         created_at: cells.time("created_at")?,
         completed_at: cells.opt_time("completed_at")?,
     })
@@ -222,7 +220,15 @@ pub fn stamp_rows(stamps: StampSet) -> BTreeMap<CodebaseName, StampRow> {
         .collect()
 }
 
-fn trigger_json<S: serde::Serializer>(trigger: &Trigger, serializer: S) -> Result<S::Ok, S::Error> {
+fn only_revisions<S: serde::Serializer>(
+    stamps: &BTreeMap<CodebaseName, StampRow>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(stamps.iter().map(|(codebase, stamp)| (codebase, &stamp.revision)))
+}
+
+/// Writes what set a buildset off, with its time as text.
+pub fn trigger_json<S: serde::Serializer>(trigger: &Trigger, serializer: S) -> Result<S::Ok, S::Error> {
     let mut value = serde_json::to_value(trigger).map_err(serde::ser::Error::custom)?;
     if let (Trigger::Time { nominal, .. }, Some(fields)) = (trigger, value.as_object_mut()) {
         fields.insert("nominal".to_owned(), nominal.to_rfc3339().into());

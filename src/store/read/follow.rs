@@ -19,12 +19,15 @@ pub mod limit {
 const HEAD: &str = "SELECT seq FROM journal_head WHERE one = 1";
 const EVENTS_AFTER: &str = "SELECT seq, at, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 const CURSOR: &str = "SELECT seq FROM cursor WHERE consumer = $1";
+const ANY_DUE: &str = "SELECT id FROM outbox WHERE state = 'due' AND due_at <= $1 LIMIT 1";
+const MESSAGE_BY_KEY: &str = "SELECT id FROM outbox WHERE key = $1";
 const DELIVERY_BY_KEY: &str = "SELECT id FROM delivery WHERE repository = $1 AND key = $2";
 const DELIVERY_BODY: &str = "SELECT headers, body FROM delivery_body WHERE delivery = $1";
 const CATALOG_TEXT: &str = "SELECT text FROM catalog_text WHERE hash = $1";
 const ACTIVE_CATALOG: &str = "SELECT hash FROM catalog WHERE active = 1";
-const DUE_MESSAGES: &str = "SELECT body, attempts FROM outbox
-    WHERE state = 'due' AND notifier = $1 AND due_at <= $2 ORDER BY due_at, id LIMIT $3";
+const DUE_MESSAGES: &str = "SELECT o.body, o.attempts FROM outbox o JOIN (SELECT MIN(id) AS first FROM outbox \
+                            WHERE state = 'due' AND notifier = $1 AND due_at <= $2 GROUP BY target) t ON t.first = o.id \
+                            ORDER BY o.due_at, o.id LIMIT $3";
 const NEXT_DUE: &str = "SELECT MIN(due_at) AS due_at FROM outbox WHERE state = 'due' AND notifier = $1";
 const ANSWER: &str = "SELECT request_sha256, body FROM answer WHERE key = $1";
 
@@ -80,6 +83,16 @@ impl Reader {
         row.map_or(Ok(Seq(0)), |row| Record::of("cursor", &row).id("seq"))
     }
 
+    /// Says whether any message of any notifier is due by `now`.
+    pub async fn has_due_messages(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.find("find a due message", sql(ANY_DUE).bind(now.0)).await?.is_some())
+    }
+
+    /// Says whether a message with this key was ever put into the outbox.
+    pub async fn has_message(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.find("find a message", sql(MESSAGE_BY_KEY).bind(key)).await?.is_some())
+    }
+
     /// Finds the delivery that a sender knows under `key`.
     pub async fn delivery_by_key(
         &self,
@@ -113,8 +126,8 @@ impl Reader {
         row.map(|row| Ok(Record::of("catalog", &row).text("hash")?.into())).transpose()
     }
 
-    /// Gives messages of `notifier` that are due by `now`, the longest due first, at most `limit` and at most
-    /// [`limit::MESSAGES_MAX`] of them.
+    /// Gives messages of `notifier` that are due by `now`, the oldest of each target, the longest due first, at most
+    /// `limit` and at most [`limit::MESSAGES_MAX`] of them. So a target with many messages hides no other.
     pub async fn due_messages(
         &self,
         notifier: &NotifierName,

@@ -12,6 +12,7 @@ pub mod buildset;
 pub mod change;
 pub mod follow;
 pub mod incident;
+pub mod journal;
 pub mod outside;
 pub mod overview;
 pub mod request;

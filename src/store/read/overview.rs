@@ -59,7 +59,6 @@ pub struct Overview {
     pub projects: Vec<ProjectRow>,
 }
 
-const HEAD: &str = "SELECT seq FROM journal_head WHERE one = 1";
 const TOTALS: &str = "SELECT \
     (SELECT COUNT(*) FROM incident WHERE closed_at IS NULL) AS incidents, \
     (SELECT COUNT(*) FROM build WHERE state <> 'finished') AS running, \
@@ -86,8 +85,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn journal_head(&self) -> Result<Seq, ReadError> {
-        let row = sqlx::query(HEAD).fetch_one(self.pool()).await?;
-        Cells(&row).id("seq", Seq)
+        Ok(self.head().await?)
     }
 
     /// Counts what is open.

@@ -14,6 +14,9 @@ pub enum ReadError {
     /// The database did not answer.
     #[error("cannot read the database: {0}")]
     Database(#[from] sqlx::Error),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// A cell holds what this version cannot read.
     #[error("column `{column}` holds what this version cannot read: {problem}")]
     Cell {
@@ -37,6 +40,12 @@ impl Page {
     /// Makes a page of what was asked for; the limit is kept within what is allowed.
     pub fn of(before: Option<i64>, limit: Option<i64>) -> Self {
         Self { before: before.unwrap_or(i64::MAX), limit: limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX) }
+    }
+
+    /// Gives the page with one row more, which tells whether another page follows.
+    #[must_use]
+    pub fn and_one_more(self) -> Self {
+        Self { limit: self.limit + 1, ..self }
     }
 
     /// Makes the first page with at most `limit` rows.

@@ -12,7 +12,7 @@ use crate::sources::git::SweepError;
 use crate::sources::git::listing::{Listing, is_wanted, read_name};
 
 /// Bytes of a ref list that are read; git's own forges stay far below.
-const LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const LIST_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Bytes of a server's own words that are repeated.
 const WORDS_BYTES_MAX: usize = 300;
 
@@ -23,7 +23,7 @@ pub(super) fn read(
     config: &Repository,
     refs_max: usize,
 ) -> Result<(Listing, String), SweepError> {
-    let mut packets = Packets { reader: BufReader::new(reader.take(LIST_BYTES_MAX)) };
+    let mut packets = Packets(BufReader::new(reader.take(LIST_BYTES_MAX)));
     if is_http {
         let service = packets.next()?;
         if !service.is_some_and(|line| line.starts_with(b"# service=git-upload-pack")) {
@@ -124,11 +124,9 @@ fn packet(line: &str) -> String {
     text
 }
 
-struct Packets<R: Read> {
-    reader: BufReader<R>,
-}
+struct Packets<'a>(BufReader<io::Take<&'a mut dyn Read>>);
 
-impl<R: Read> Packets<R> {
+impl Packets<'_> {
     /// Reads a packet; `None` is the one that ends a section.
     fn next(&mut self) -> Result<Option<Vec<u8>>, SweepError> {
         let mut length = [0; 4];
@@ -150,7 +148,10 @@ impl<R: Read> Packets<R> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), SweepError> {
-        self.reader.read_exact(buffer).map_err(|error| match error.kind() {
+        self.0.read_exact(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof if self.0.get_ref().limit() == 0 => {
+                SweepError::TooManyBytes { limit: LIST_BYTES_MAX }
+            }
             io::ErrorKind::UnexpectedEof => not_git(),
             _ => SweepError::Fetch(error.to_string()),
         })

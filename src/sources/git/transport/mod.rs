@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
-use git2::{AutotagOption, FetchOptions, Oid, RemoteCallbacks, Repository as GitRepository};
+use git2::{AutotagOption, ErrorClass, FetchOptions, Oid, RemoteCallbacks, Repository as GitRepository};
 use gristmill_model::catalog::Repository;
 
 use self::http::Http;
@@ -220,8 +220,20 @@ impl Connection {
         let parted = remote.disconnect();
         match fetched.and(parted) {
             Ok(()) => Ok(()),
-            Err(error) => Err(meter.take_failure().unwrap_or_else(|| SweepError::Fetch(error.message().to_owned()))),
+            Err(error) => Err(meter.take_failure().unwrap_or_else(|| failure_of(&error, repository))),
         }
+    }
+}
+
+/// Tells what the server did wrong from what is wrong here.
+fn failure_of(error: &git2::Error, repository: &GitRepository) -> SweepError {
+    let problem = error.message().to_owned();
+    match error.class() {
+        ErrorClass::Odb | ErrorClass::Object | ErrorClass::Reference | ErrorClass::Zlib => SweepError::Reading(problem),
+        ErrorClass::Os | ErrorClass::Filesystem | ErrorClass::NoMemory => {
+            SweepError::Mirror { path: repository.path().display().to_string(), problem }
+        }
+        _ => SweepError::Fetch(problem),
     }
 }
 
