@@ -58,16 +58,17 @@ impl End {
     }
 }
 
-/// Where we stand with a channel.
+/// Where the bot stands with a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// We are in it.
+pub enum Presence {
+    /// It is in it.
     Joined,
-    /// We have asked.
+    /// It has asked to join.
     Joining,
-    /// We are not in it, and ask again at a time.
+    /// It is not in it, and asks again after a while.
     Out,
-    /// We have been refused or thrown out so often that its messages are given up.
+    /// It has been refused or thrown out so often, at last for this reason, that the channel's messages are given up
+    /// until it can be joined again.
     Refused(String),
 }
 
@@ -519,7 +520,10 @@ mod tests {
              :irc.x 900 * * ci :You are now logged in
              :irc.x 903 * :SASL authentication successful
              :irc.x 001 gristmill :Welcome";
-        check(&mut session(login("geheim")), lines, expect![[r#"
+        check(
+            &mut session(login("geheim")),
+            lines,
+            expect![[r#"
             begin
                 > CAP LS 302
                 > NICK gristmill
@@ -538,7 +542,8 @@ mod tests {
                 Online
                 > JOIN #ci
                 > JOIN #Shop
-        "#]]);
+        "#]],
+        );
         let long = session(login(&"x".repeat(294))).hear_after_ack();
         assert_eq!(long, ["AUTHENTICATE 400 bytes", "AUTHENTICATE +"]);
     }
@@ -559,23 +564,34 @@ mod tests {
 
     #[test]
     fn a_password_is_not_given_to_a_server_that_does_not_ask_for_it() {
-        check(&mut session(login("geheim")), ":irc.x CAP * LS :multi-prefix", expect![[r#"
+        check(
+            &mut session(login("geheim")),
+            ":irc.x CAP * LS :multi-prefix",
+            expect![[r#"
             begin
                 > CAP LS 302
                 > NICK gristmill
                 > USER gristmill 0 * :Gristmill, a continuous-integration scheduler
             :irc.x CAP * LS :multi-prefix
                 End(End { why: "the server does not offer SASL PLAIN, and a login is configured", is_hopeless: true })
-        "#]]);
-        check(&mut session(login("geheim")), ":irc.x CAP * LS :sasl=EXTERNAL", expect![[r#"
+        "#]],
+        );
+        check(
+            &mut session(login("geheim")),
+            ":irc.x CAP * LS :sasl=EXTERNAL",
+            expect![[r#"
             begin
                 > CAP LS 302
                 > NICK gristmill
                 > USER gristmill 0 * :Gristmill, a continuous-integration scheduler
             :irc.x CAP * LS :sasl=EXTERNAL
                 End(End { why: "the server does not offer SASL PLAIN, and a login is configured", is_hopeless: true })
-        "#]]);
-        check(&mut session(login("geheim")), "AUTHENTICATE +\n:irc.x 001 gristmill :Welcome", expect![[r#"
+        "#]],
+        );
+        check(
+            &mut session(login("geheim")),
+            "AUTHENTICATE +\n:irc.x 001 gristmill :Welcome",
+            expect![[r#"
             begin
                 > CAP LS 302
                 > NICK gristmill
@@ -583,7 +599,8 @@ mod tests {
             AUTHENTICATE +
             :irc.x 001 gristmill :Welcome
                 End(End { why: "the server does not offer SASL PLAIN, and a login is configured", is_hopeless: true })
-        "#]]);
+        "#]],
+        );
         check(
             &mut session(login("geheim")),
             ":irc.x CAP * LS :sasl\n:irc.x CAP * ACK :sasl\n:irc.x 904 * :SASL authentication failed",
