@@ -1,0 +1,1 @@
+//! Hints from elsewhere.

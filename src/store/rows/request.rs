@@ -1,0 +1,149 @@
+//! Requests and the edges between them. A settled request stays as it is (S10).
+
+use std::cmp::Reverse;
+
+use gristmill_model::{Build, BuildId, Cause, Condition, Edge, NeedMode, Outcome, Request, RequestId, RequestState};
+use gristmill_schedulers::State;
+
+use super::{End, buildset};
+use crate::store::StoreError;
+use crate::store::dialect::{Statement, sql};
+use crate::store::record::Record;
+use crate::store::tx::Tx;
+
+const INSERT: &str = "INSERT INTO request
+    (id, buildset, node, builder, recipe, digest, mode, state, attempts, epoch, outcome, cause, created_at, settled_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+const INSERT_EDGE: &str = "INSERT INTO edge (request, needs, on_outcome, position) VALUES ($1, $2, $3, $4)";
+const RELEASE: &str = "UPDATE request SET state = 'ready' WHERE id = $1 AND state = 'waiting'";
+/// Only a ready request can be leased, and only under a newer epoch (S8).
+const LEASE: &str = "UPDATE request SET state = 'leased', attempts = $2, epoch = $3
+    WHERE id = $1 AND state = 'ready' AND attempts < $2 AND epoch < $3";
+const SETTLE_WITHOUT_BUILD: &str = "UPDATE request
+    SET state = 'settled', outcome = $2, cause = $3, reason = $4, settled_at = $5
+    WHERE id = $1 AND state IN ('waiting', 'ready')";
+const SETTLE_BY_BUILD: &str = "UPDATE request
+    SET state = 'settled', outcome = $2, cause = $3, reason = $4, settled_at = $5
+    WHERE id = (SELECT request FROM build WHERE id = $1) AND state = 'leased'";
+const READY_AGAIN: &str = "UPDATE request SET state = 'ready'
+    WHERE id = (SELECT request FROM build WHERE id = $1) AND state = 'leased'";
+
+const LOAD_OPEN: &str = "SELECT request.id, request.buildset, request.node, request.builder, request.recipe,
+        request.digest, request.mode, request.state, request.attempts, request.epoch, request.outcome, request.cause,
+        request.created_at, request.settled_at
+    FROM request JOIN buildset ON buildset.id = request.buildset
+    WHERE buildset.outcome IS NULL ORDER BY request.id";
+const LOAD_EDGES: &str = "SELECT edge.request, edge.needs, edge.on_outcome
+    FROM edge JOIN request ON request.id = edge.request JOIN buildset ON buildset.id = request.buildset
+    WHERE buildset.outcome IS NULL ORDER BY request.buildset, edge.position";
+
+pub(super) async fn created(tx: &mut Tx<'_>, request: &Request) -> Result<(), StoreError> {
+    let insert = sql(INSERT)
+        .bind(request.id.0)
+        .bind(request.buildset.0)
+        .bind(request.node.as_str())
+        .bind(request.builder.as_str())
+        .bind(request.recipe.as_str())
+        .bind(request.digest.as_str())
+        .bind(mode_word(request.mode))
+        .bind(request.state.as_str())
+        .bind(request.attempts)
+        .bind(request.epoch)
+        .bind(request.outcome.map(Outcome::as_str))
+        .bind(request.cause.map(Cause::as_str))
+        .bind(request.created_at.0)
+        .bind(request.settled_at.map(|time| time.0));
+    tx.one("request", request.id, insert).await
+}
+
+pub(super) async fn needs(tx: &mut Tx<'_>, edge: &Edge, position: i64) -> Result<(), StoreError> {
+    let insert = sql(INSERT_EDGE).bind(edge.request.0).bind(edge.needs.0).bind(edge.on.as_str()).bind(position);
+    tx.one("edge", format!("{} {}", edge.request, edge.needs), insert).await
+}
+
+pub(super) async fn released(tx: &mut Tx<'_>, id: RequestId) -> Result<(), StoreError> {
+    tx.one("request", id, sql(RELEASE).bind(id.0)).await
+}
+
+pub(super) async fn leased(tx: &mut Tx<'_>, build: &Build) -> Result<(), StoreError> {
+    let lease = sql(LEASE).bind(build.request.0).bind(build.attempt).bind(build.epoch);
+    tx.one("request", build.request, lease).await
+}
+
+pub(super) async fn settled_without_build(tx: &mut Tx<'_>, id: RequestId, end: End<'_>) -> Result<(), StoreError> {
+    tx.one("request", id, with_end(sql(SETTLE_WITHOUT_BUILD).bind(id.0), end)).await?;
+    buildset::one_settled(tx, id).await
+}
+
+/// Ends the lease of a build's request: with the build's end, or ready for the next attempt.
+pub(super) async fn attempt_ended(
+    tx: &mut Tx<'_>,
+    build: BuildId,
+    end: End<'_>,
+    retry: bool,
+) -> Result<(), StoreError> {
+    let of = format!("of build {build}");
+    if retry {
+        return tx.one("request", of, sql(READY_AGAIN).bind(build.0)).await;
+    }
+    tx.one("request", of, with_end(sql(SETTLE_BY_BUILD).bind(build.0), end)).await?;
+    buildset::one_settled_by(tx, build).await
+}
+
+fn with_end(statement: Statement, end: End<'_>) -> Statement {
+    statement.bind(end.outcome.as_str()).bind(end.cause.map(Cause::as_str)).bind(end.summary).bind(end.at.0)
+}
+
+/// Loads the requests and edges of the open buildsets, which must be loaded already.
+pub(in crate::store) async fn load_open(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError> {
+    for row in &tx.rows("load open requests", sql(LOAD_OPEN)).await? {
+        let request = read(Record::of("request", row))?;
+        if request.state == RequestState::Ready {
+            let priority = state.buildsets.get(&request.buildset).map_or(0, |buildset| buildset.priority);
+            state.ready.insert((Reverse(priority), request.id));
+        }
+        state.first_request.entry(request.buildset).or_insert(request.id);
+        state.requests.insert(request.id, request);
+    }
+    for row in &tx.rows("load edges", sql(LOAD_EDGES)).await? {
+        let row = Record::of("edge", row);
+        let edge = Edge {
+            request: row.id("request")?,
+            needs: row.id("needs")?,
+            on: row.word("on_outcome", Condition::parse)?,
+        };
+        state.needs.entry(edge.request).or_default().push(edge);
+        state.needed_by.entry(edge.needs).or_default().push(edge);
+    }
+    Ok(())
+}
+
+fn read(row: Record<'_>) -> Result<Request, StoreError> {
+    Ok(Request {
+        id: row.id("id")?,
+        buildset: row.id("buildset")?,
+        node: row.text("node")?.into(),
+        builder: row.text("builder")?.into(),
+        recipe: row.text("recipe")?.into(),
+        digest: row.text("digest")?.into(),
+        mode: row.word("mode", mode_of_word)?,
+        state: row.word("state", RequestState::parse)?,
+        attempts: row.count("attempts")?,
+        epoch: row.int("epoch")?,
+        outcome: row.word_maybe("outcome", Outcome::parse)?,
+        cause: row.word_maybe("cause", Cause::parse)?,
+        created_at: row.time("created_at")?,
+        settled_at: row.time_maybe("settled_at")?,
+    })
+}
+
+fn mode_word(mode: NeedMode) -> &'static str {
+    match mode {
+        NeedMode::All => "all",
+        NeedMode::Any => "any",
+    }
+}
+
+fn mode_of_word(word: &str) -> Option<NeedMode> {
+    [NeedMode::All, NeedMode::Any].into_iter().find(|mode| mode_word(*mode) == word)
+}
