@@ -168,10 +168,10 @@ impl Ledger {
         if self.ended.insert(lease) {
             self.ended_in_order.push_back(lease);
         }
-        if self.ended_in_order.len() > ENDED_MAX {
-            if let Some(oldest) = self.ended_in_order.pop_front() {
-                self.ended.remove(&oldest);
-            }
+        if self.ended_in_order.len() > ENDED_MAX
+            && let Some(oldest) = self.ended_in_order.pop_front()
+        {
+            self.ended.remove(&oldest);
         }
     }
 }

@@ -121,10 +121,10 @@ impl Build<'_> {
     }
 
     async fn finish(mut self) {
-        if let Some(remark) = self.sweep().await {
-            if let Some(log) = &mut self.log {
-                log.writer.remark(&remark);
-            }
+        if let Some(remark) = self.sweep().await
+            && let Some(log) = &mut self.log
+        {
+            log.writer.remark(&remark);
         }
         // The next build of this builder may have the folder before the service has heard of this one's end.
         self.workspace = None;
@@ -301,7 +301,7 @@ fn spawn_trouble(error: &ExecutorError, step: &StepRecipe) -> StepResult {
 /// Says whether the disk below a folder is full: then a failure says nothing about the code.
 fn is_full(folder: &Path) -> bool {
     nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| {
-        let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
         free < DISK_BYTES_MIN || (disk.files() > 0 && disk.files_available() == 0)
     })
 }

@@ -383,10 +383,11 @@ impl<'a> Attendance<'a> {
 
     /// Ends an ending early when nobody of the group is left.
     fn look_at_group(&mut self) {
-        if self.status.is_some() && self.tree.group.is_empty() {
-            if let Some(ending) = &mut self.ending {
-                ending.killed = true;
-            }
+        if let Some(ending) = &mut self.ending
+            && self.status.is_some()
+            && self.tree.group.is_empty()
+        {
+            ending.killed = true;
         }
     }
 

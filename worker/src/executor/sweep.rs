@@ -65,10 +65,15 @@ pub(crate) fn sweep(marked: &Marked, from: Option<i32>) -> usize {
         }
         if !fresh {
             // All have their signal; the kernel needs a moment to take them apart.
-            std::thread::sleep(PAUSE);
+            pause();
         }
     }
     killed.len()
+}
+
+#[expect(clippy::disallowed_methods, reason = "nobody is told of the end of a process that is not a child")]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 /// Lists the marked processes.

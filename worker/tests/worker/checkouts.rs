@@ -1,9 +1,13 @@
 //! Exact revisions in folders that earlier builds have used, and misused.
 
-use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use gristmill_model::CheckoutMethod::{self, Clean, Fresh, Incremental};
 use gristmill_model::protocol::BuildOrder;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
 use crate::service::Ended;
 use crate::world::{Repository, World, checkout, script, with_source};
@@ -101,9 +105,13 @@ async fn an_origin_that_gives_out_only_what_has_a_name_is_enough() {
     let scene = Scene::start().await;
     let old = scene.app.commit("file", "one\n");
     scene.app.commit("file", "two\n");
-    // The older protocol insists on names.
-    scene.app.git(&["config", "uploadpack.allowAnySHA1InWant", "false"]);
-    let ended = scene.run(Incremental, &old, "cat file").await;
+    let url = serve_as_of_old(scene.app.path.clone()).await;
+    let mut order = scene.order(Incremental, &old, "cat file");
+    for origin in order.origins.values_mut() {
+        origin.url.clone_from(&url);
+    }
+    let ended = scene.world.service.run(order).await;
+    assert!(ended.log(0).contains("Server does not allow request for unadvertised object"), "{}", ended.log(0));
     check_success(&ended, "one\n");
 }
 
@@ -224,5 +232,30 @@ async fn a_broken_folder_inside_another_repository_does_not_reach_that_one() {
     check_success(&world.service.run(order("echo garbage > .git/HEAD; rm -rf .git/objects/*")).await, "");
     check_success(&world.service.run(order("cat file")).await, "one\n");
     assert!(outer.path().join("untracked").exists() && outer.path().join("precious").exists());
-    symlink("x", outer.path().join("link")).unwrap();
+}
+
+/// Serves a repository as git did before its second protocol, which gives out only what has a name.
+async fn serve_as_of_old(path: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("git://{}/app", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).await.unwrap();
+            let length = usize::from_str_radix(std::str::from_utf8(&length).unwrap(), 16).unwrap();
+            // The request wishes for the second protocol, and is not heard.
+            stream.read_exact(&mut vec![0; length - 4]).await.unwrap();
+            let mut command = tokio::process::Command::new("git");
+            let command = command.arg("upload-pack").arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut pipes = tokio::io::join(child.stdout.take().unwrap(), child.stdin.take().unwrap());
+            tokio::spawn(async move {
+                // Whoever hangs up early does not want it.
+                tokio::io::copy_bidirectional(&mut stream, &mut pipes).await.ok();
+                child.wait().await.unwrap();
+            });
+        }
+    });
+    url
 }
