@@ -1,5 +1,6 @@
 //! Exact revisions in folders that earlier builds have used, and misused.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -232,6 +233,37 @@ async fn a_broken_folder_inside_another_repository_does_not_reach_that_one() {
     check_success(&world.service.run(order("echo garbage > .git/HEAD; rm -rf .git/objects/*")).await, "");
     check_success(&world.service.run(order("cat file")).await, "one\n");
     assert!(outer.path().join("untracked").exists() && outer.path().join("precious").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incremental_checkout_is_two_calls_of_git_and_one_when_nothing_moved() {
+    let scene = Scene::start().await;
+    let bin = scene.world.path("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let calls = scene.world.path("calls");
+    let wrapper = format!("#!/bin/sh\necho \"$1\" >> {}\nPATH=${{PATH#*:}} exec git \"$@\"\n", calls.display());
+    std::fs::write(bin.join("git"), wrapper).unwrap();
+    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for (text, expected) in [("one\n", "fetch\ncheckout\n"), ("two\n", "fetch\ncheckout\n"), ("", "checkout\n")] {
+        let revision = if text.is_empty() { scene.app.revision("HEAD") } else { scene.app.commit("file", text) };
+        let mut order = scene.order(Incremental, &revision, "cat file");
+        order.recipe.environment.insert("PATH".to_owned(), path.clone());
+        std::fs::write(&calls, "").unwrap();
+        let ended = scene.world.service.run(order).await;
+        assert!(ended.end().starts_with("success"), "{}\n{}", ended.end(), ended.log(0));
+        assert_eq!(std::fs::read_to_string(&calls).unwrap(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_codebases_in_one_folder_are_refused() {
+    let scene = Scene::start().await;
+    let revision = scene.app.commit("file", "one\n");
+    let mut order = scene.order(Incremental, &revision, "true");
+    with_source(&mut order, "lib", "./", &scene.app.url(), &revision);
+    let end = scene.world.service.run(order).await.end();
+    assert!(end.ends_with("codebase `lib` goes to `./`, where another one is already"), "{end}");
 }
 
 /// Serves a repository as git did before its second protocol, which gives out only what has a name.
