@@ -251,9 +251,10 @@ impl Build<'_> {
         LogWriter::begin(self.outbox.clone(), number, self.shared.log_bytes_max, heading, Instant::now())
     }
 
-    /// Keeps the log for the next [`Self::send_pending`]. What kept a step from running is said in its log, too.
+    /// Keeps the log for the next [`Self::send_pending`]. What kept a step from running, or from going on, is said in its
+    /// log, too.
     fn end_log(&mut self, mut writer: LogWriter, result: StepResult) -> StepResult {
-        if result.outcome == Outcome::Exception {
+        if matches!(result.outcome, Outcome::Exception | Outcome::Cancelled) {
             writer.remark(&result.summary);
         }
         self.log = Some(OpenLog { writer, is_silent_success: result.outcome == Outcome::Success });

@@ -99,6 +99,8 @@ pub(crate) async fn checkout(
         }
     }
     for target in &targets {
+        // Again, because what was checked out just now may have put a link in the way.
+        folder_for_checkout(root, target.into)?;
         let inside: BTreeSet<PathBuf> = folders
             .iter()
             .filter(|folder| folder.starts_with(&target.folder) && **folder != target.folder)

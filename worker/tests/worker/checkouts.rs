@@ -164,6 +164,26 @@ async fn a_folder_that_leads_out_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_in_one_repository_leads_no_other_codebase_out() {
+    let scene = Scene::start().await;
+    let out = scene.world.path("out");
+    std::fs::create_dir(&out).unwrap();
+    scene.app.commit("file", "one\n");
+    std::os::unix::fs::symlink(&out, scene.app.path.join("lib")).unwrap();
+    let revision = scene.app.commit("file", "two\n");
+    let lib = Repository::create(scene.world.path("lib.git"));
+    let lib_revision = lib.commit("lib", "l\n");
+    let mut order = scene.order(Incremental, &revision, "true");
+    with_source(&mut order, "lib", "lib", &lib.url(), &lib_revision);
+    let end = scene.world.service.run(order).await.end();
+    assert_eq!(
+        end,
+        "exception (policy): step checkout: `lib` leads out of the build's folder: `lib` is a symbolic link"
+    );
+    assert!(std::fs::read_dir(out).unwrap().next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_earlier_build_did_to_the_repository_is_mended() {
     let scene = Scene::start().await;
     let note = scene.world.path("note");

@@ -69,6 +69,7 @@ async fn a_cancelled_build_leaves_nothing_behind_and_its_always_steps_still_run(
     assert_eq!(ended.end(), "cancelled (person): cancelled by ada");
     let ran: Vec<u32> = ended.steps().iter().map(|(step, ..)| *step).collect();
     assert_eq!(ran, [0, 2]);
+    assert!(ended.log(0).contains("gristmill: cancelled by ada\n"), "{}", ended.log(0));
     check_nothing_left(&ended).await;
 }
 
