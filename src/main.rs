@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use gristmill::cli;
 use gristmill::cli::args::{Cli, Command, LogFormat};
+use gristmill::sources::register_transports;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -12,6 +13,8 @@ fn main() -> ExitCode {
     log_to_standard_error(&cli);
     // Before anything makes a TLS connection: the one cryptography in this program is ring.
     rustls::crypto::ring::default_provider().install_default().expect("nothing runs before main");
+    // Before any thread uses libgit2.
+    register_transports();
     cli::run(cli)
 }
 

@@ -6,11 +6,12 @@
 //! logs) passes through [`text`] before it stands in a header, a line or a page.
 //!
 //! Reading order: [`happening`], [`route`], [`text`], [`render`] (with `templates/`), [`delivery`], then the ways to
-//! deliver: [`mail`], [`recorder`]. [`backoff`] says when something is tried again.
+//! deliver: [`mail`], [`irc`], [`recorder`]. [`backoff`] says when something is tried again.
 
 pub mod backoff;
 pub mod delivery;
 pub mod happening;
+pub mod irc;
 pub mod mail;
 pub mod recorder;
 pub mod render;
@@ -21,6 +22,7 @@ mod view;
 
 pub use delivery::{DeliveryError, Guarantee, Notifier, Receipt};
 pub use happening::Happening;
+pub use irc::{Irc, IrcOptions};
 pub use mail::{Mail, MailOptions};
 pub use recorder::Recorder;
 pub use render::{Renderer, TemplateProblem, check_template};

@@ -105,7 +105,7 @@ async fn show(options: &DemoOptions, root: &Path, signal: impl Future<Output = (
     let chat = irc::start(place.irc_file()).await.map_err(DemoError::Listen)?;
     let listen = options.listen.map_or_else(free_address, Ok).map_err(DemoError::Listen)?;
     let file = place.configure(listen, mail.address, chat.address)?;
-    let service = Service::start(Options { file, data: place.data_folder(), listen, worker: true }).await?;
+    let service = Service::start(Options { file, data: place.data_folder(), listen, worker: true, demo: true }).await?;
 
     let (aside, seen) = witness(options.look);
     let head = service.head();
@@ -270,7 +270,7 @@ impl Stage<'_> {
         let repository: RepositoryName = repository.into();
         let wait = self.seen.wait_for(|seen| seen.tips.get(&repository) == Some(&revision));
         if tokio::time::timeout(NOTICED_MAX, wait).await.is_err() {
-            self.service.sweep(&repository).await;
+            self.service.sweep(&repository).await.map_err(|why| Failure::broken(format!("{repository}: {why}")))?;
         }
         Ok(())
     }

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gristmill_model::{MessageId, NotifierName, Timestamp};
 use gristmill_notifiers::delivery::FailureKind;
 use gristmill_notifiers::{DeliveryError, Guarantee, Notifier};
 use gristmill_schedulers::Input;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -42,8 +44,30 @@ const AGE_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 const AGE_MAX_AT_ONCE: Duration = Duration::from_secs(3600);
 /// The longest sleep between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How long a stop waits for what is under way.
+const STOP_MAX: Duration = Duration::from_secs(5);
 /// The wait after a failure of the database.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Counts what is being delivered, over all notifiers, and tells of each beginning and end.
+#[derive(Debug, Clone)]
+pub struct UnderWay {
+    /// How many.
+    pub count: Arc<AtomicUsize>,
+    /// Woken at each beginning and end.
+    pub moved: Arc<Notify>,
+}
+
+impl UnderWay {
+    fn begin(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        self.moved.notify_waiters();
+    }
+}
 
 /// One notifier's deliveries.
 pub struct Deliverer {
@@ -57,6 +81,8 @@ pub struct Deliverer {
     pub reader: Reader,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Counts what is under way.
+    pub under_way: UnderWay,
 }
 
 impl std::fmt::Debug for Deliverer {
@@ -66,7 +92,7 @@ impl std::fmt::Debug for Deliverer {
 }
 
 impl Deliverer {
-    /// Delivers until stopped. What is under way then is in doubt, as after a crash.
+    /// Delivers until stopped. What does not end soon after is in doubt, as after a crash.
     pub async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
         let mut head = this.engine.head();
@@ -81,6 +107,7 @@ impl Deliverer {
                         if is_free {
                             targets.insert(message.message.target.clone());
                             ids.insert(message.message.id);
+                            this.under_way.begin();
                             under_way.spawn(Arc::clone(&this).deliver(message));
                         }
                     }
@@ -92,7 +119,7 @@ impl Deliverer {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 Some(ended) = under_way.join_next() => if let Ok((id, target)) = ended {
                     ids.remove(&id);
                     targets.remove(&target);
@@ -100,6 +127,11 @@ impl Deliverer {
                 changed = head.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(wait) => {}
             }
+        }
+        // Those that end in time are not in doubt.
+        let ended = async { while under_way.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
+            warn!("messages to {} were still being sent when the service stopped", this.name);
         }
     }
 
@@ -124,6 +156,7 @@ impl Deliverer {
         if let Some(input) = result {
             self.note(input).await;
         }
+        self.under_way.end();
         (id, target)
     }
 

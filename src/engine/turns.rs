@@ -38,7 +38,7 @@ pub type OriginOf = Arc<dyn Fn(&Catalog, &RepositoryName) -> Option<Origin> + Se
 /// What the engine is made of.
 pub struct Options {
     /// Where everything is written.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where commands for workers go.

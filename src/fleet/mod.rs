@@ -2,6 +2,8 @@
 //!
 //! [`Fleet`] keeps commands until a worker asks; [`local`] lets the built-in worker speak the protocol without a socket.
 
+pub mod local;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 

@@ -19,6 +19,7 @@ pub mod limit {
 const HEAD: &str = "SELECT seq FROM journal_head WHERE one = 1";
 const EVENTS_AFTER: &str = "SELECT seq, at, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 const CURSOR: &str = "SELECT seq FROM cursor WHERE consumer = $1";
+const ANY_DUE: &str = "SELECT id FROM outbox WHERE state = 'due' AND due_at <= $1 LIMIT 1";
 const MESSAGE_BY_KEY: &str = "SELECT id FROM outbox WHERE key = $1";
 const DELIVERY_BY_KEY: &str = "SELECT id FROM delivery WHERE repository = $1 AND key = $2";
 const DELIVERY_BODY: &str = "SELECT headers, body FROM delivery_body WHERE delivery = $1";
@@ -80,6 +81,11 @@ impl Reader {
     pub async fn cursor(&self, consumer: &str) -> Result<Seq, StoreError> {
         let row = self.find("find a cursor", sql(CURSOR).bind(consumer)).await?;
         row.map_or(Ok(Seq(0)), |row| Record::of("cursor", &row).id("seq"))
+    }
+
+    /// Says whether any message of any notifier is due by `now`.
+    pub async fn has_due_messages(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.find("find a due message", sql(ANY_DUE).bind(now.0)).await?.is_some())
     }
 
     /// Says whether a message with this key was ever put into the outbox.
