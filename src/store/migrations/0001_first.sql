@@ -291,7 +291,7 @@ CREATE TABLE outbox (
     at INTEGER NOT NULL,
     incident INTEGER
 ) STRICT;
-CREATE INDEX outbox_due ON outbox (notifier, due_at, id) WHERE state = 'due';
+CREATE INDEX outbox_due ON outbox (notifier, due_at, id, target) WHERE state = 'due';
 CREATE INDEX outbox_incident ON outbox (incident);
 
 CREATE TABLE worker (
