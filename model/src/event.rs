@@ -207,6 +207,9 @@ pub enum EventBody {
     BuildResumed {
         /// Which.
         build: BuildId,
+        /// The step that waited; unknown in events of before it was noted.
+        #[serde(default)]
+        step: Option<u32>,
         /// What the trigger step came to.
         outcome: Outcome,
         /// One line on it.
