@@ -3,7 +3,7 @@
 use gristmill_model::Timestamp;
 
 /// Tells the time. Everything that needs it is given one, so that tests can give another.
-pub trait Clock: Send + Sync {
+pub trait Clock: std::fmt::Debug + Send + Sync {
     /// Gives the time now.
     fn now(&self) -> Timestamp;
 }

@@ -1,3 +1,36 @@
 //! `gristmill`: the service and its command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use gristmill::cli;
+use gristmill::cli::args::{Cli, Command, LogFormat};
+use gristmill::sources::register_transports;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_standard_error(&cli);
+    // Before anything makes a TLS connection: the one cryptography in this program is ring.
+    rustls::crypto::ring::default_provider().install_default().expect("nothing runs before main");
+    // Before any thread uses libgit2.
+    register_transports();
+    cli::run(cli)
+}
+
+/// Sends the program's own log where it does not mix with results. `GRISTMILL_LOG` says how much, such as
+/// `gristmill=debug`.
+fn log_to_standard_error(cli: &Cli) {
+    let serves = matches!(cli.command, Some(Command::Serve(_)));
+    let usual = match (serves, cli.global.verbose) {
+        (_, 2..) => "debug",
+        (true, _) => "info",
+        (false, _) => "warn",
+    };
+    let filter = EnvFilter::try_from_env("GRISTMILL_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.global.log_format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

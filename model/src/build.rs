@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BuildId, BuilderName, BuildsetId, CatalogHash, Cause, ChangeId, Condition, Digest, IncidentId, NeedMode, NodeName,
-    Outcome, ProjectName, RequestId, SchedulerName, StampSet, Timestamp, WorkerName,
+    Outcome, ProjectName, RepositoryName, RequestId, SchedulerName, StampSet, Timestamp, WorkerName,
 };
 
 /// Requests made together for one stamp set. It ends with one outcome.
@@ -29,6 +29,9 @@ pub struct Buildset {
     pub properties: BTreeMap<String, String>,
     /// Requests with a higher one go first.
     pub priority: i32,
+    /// How many buildsets set each other off before this one; at most [`Buildset::DEPTH_MAX`] (S13).
+    #[serde(default)]
+    pub depth: u32,
     /// The configuration it was decided under (S22).
     pub catalog: CatalogHash,
     /// When it was made.
@@ -37,6 +40,11 @@ pub struct Buildset {
     pub outcome: Option<Outcome>,
     /// When that was.
     pub completed_at: Option<Timestamp>,
+}
+
+impl Buildset {
+    /// How many buildsets may set each other off in a row.
+    pub const DEPTH_MAX: u32 = 32;
 }
 
 /// What set a buildset off.
@@ -279,6 +287,29 @@ pub struct Worker {
     pub since: Timestamp,
 }
 
+/// Which changes may have done something: per repository, a range of one branch.
+pub type Suspects = BTreeMap<RepositoryName, SuspectRange>;
+
+/// The changes of one repository's branch with `after < id <= upto`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspectRange {
+    /// The branch.
+    pub branch: String,
+    /// The newest change that was still good; or the one before the first that was built, if nothing ever was good.
+    pub after: ChangeId,
+    /// The newest change that is bad.
+    pub upto: ChangeId,
+}
+
+impl SuspectRange {
+    /// Gives what both ranges suspect, if they suspect anything in common.
+    pub fn intersect(&self, other: &Self) -> Option<Self> {
+        let after = self.after.max(other.after);
+        let upto = self.upto.min(other.upto);
+        (self.branch == other.branch && after < upto).then(|| Self { branch: self.branch.clone(), after, upto })
+    }
+}
+
 /// What one culprit range broke, over however many builders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
@@ -293,7 +324,7 @@ pub struct Incident {
     /// Builders that were broken by it and are good again.
     pub fixed: BTreeMap<BuilderName, BuildId>,
     /// The changes that may have done it.
-    pub suspects: Vec<ChangeId>,
+    pub suspects: Suspects,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// When the last of its builders became good again.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery, DeliveryId,
     Digest, Edge, IncidentId, Message, MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId,
-    Revision, SchedulerName, Seq, Timestamp, Transition, Verdict, Worker, WorkerName,
+    Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp, Transition, Verdict, Worker, WorkerName,
 };
 
 /// One numbered fact.
@@ -202,11 +202,15 @@ pub enum EventBody {
         /// Which.
         build: BuildId,
     },
-    /// A suspended build has its slot again.
+    /// A build whose trigger step is over goes on; a suspended one has its slot again.
     #[serde(rename = "build.resumed")]
     BuildResumed {
         /// Which.
         build: BuildId,
+        /// What the trigger step came to.
+        outcome: Outcome,
+        /// One line on it.
+        summary: String,
     },
     /// Somebody asked for a build's end; the worker is told.
     #[serde(rename = "build.cancel-asked")]
@@ -255,8 +259,21 @@ pub enum EventBody {
     UpstreamNoted {
         /// Whose.
         scheduler: SchedulerName,
+        /// The scheduler of the completed buildset.
+        upstream: SchedulerName,
         /// Which buildset.
         buildset: BuildsetId,
+        /// What it came to.
+        outcome: Outcome,
+        /// Whether that meets the dependent scheduler's condition.
+        meets: bool,
+        /// The branch that it counted for.
+        branch: String,
+        /// The stamps that it was made from: what the dependent scheduler freezes.
+        stamps: StampSet,
+        /// How many buildsets set each other off before it.
+        #[serde(default)]
+        depth: u32,
         /// What came of it, in a sentence.
         result: String,
     },
@@ -291,7 +308,7 @@ pub enum EventBody {
         /// The build that showed it.
         build: BuildId,
         /// The changes that may have done it.
-        suspects: Vec<ChangeId>,
+        suspects: Suspects,
     },
     /// Another builder broke for the same culprit range.
     #[serde(rename = "incident.joined")]
@@ -303,7 +320,7 @@ pub enum EventBody {
         /// The build that showed it.
         build: BuildId,
         /// The changes that may have done it, narrowed.
-        suspects: Vec<ChangeId>,
+        suspects: Suspects,
     },
     /// One of an incident's builders is good again.
     #[serde(rename = "incident.eased")]

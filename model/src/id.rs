@@ -18,6 +18,12 @@ macro_rules! ids {
             }
         }
 
+        impl From<i64> for $name {
+            fn from(number: i64) -> Self {
+                Self(number)
+            }
+        }
+
         impl $name {
             /// Gives the identity after this one.
             pub fn next(self) -> Self {

@@ -29,7 +29,7 @@ pub use graph::*;
 pub use id::*;
 pub use message::*;
 pub use outcome::{Cause, Outcome, Transition};
-pub use reason::{Reason, Verdict, VerdictKind};
+pub use reason::{NeedState, Reason, Verdict, VerdictKind, WorkerMiss};
 pub use recipe::*;
 pub use source::*;
 pub use time::Timestamp;

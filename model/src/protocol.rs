@@ -175,7 +175,7 @@ pub enum ReportBody {
 }
 
 /// Which log of a build: one per step; `stdout` and `stderr` in order of arrival.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogAddress {
     /// The build.
     pub build: BuildId,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::matching::Mismatch;
 use crate::{
-    BuildId, BuilderName, BuildsetId, ChangeId, Condition, NodeName, Outcome, Place, RequestId, SchedulerName,
-    Timestamp, WorkerName,
+    BuildId, BuilderName, BuildsetId, ChangeId, Condition, NodeName, Outcome, Place, RepositoryName, RequestId,
+    Revision, SchedulerName, Timestamp, WorkerName,
 };
 
 /// What one scheduler made of one change. There is exactly one per change and scheduler that was active (S3, S28).
@@ -41,6 +41,12 @@ pub enum VerdictKind {
     Held {
         /// Until when; `None` if it waits for something else, which the reasons name.
         until: Option<Timestamp>,
+        /// The change's repository.
+        repository: RepositoryName,
+        /// Its branch or tag.
+        branch: String,
+        /// The revision that it brought.
+        revision: Revision,
     },
     /// It does nothing.
     Nothing,
@@ -180,6 +186,30 @@ pub enum Reason {
     },
     /// A timed scheduler found no change that matches since its last buildset.
     NothingChanged,
+    /// The scheduler is not woken by changes at all.
+    NotWokenByChanges {
+        /// Its kind, as configured.
+        kind: String,
+    },
+    /// The change is kept for a timed scheduler's next moment.
+    UntilFiring {
+        /// When that is; `None` if there is none.
+        next: Option<Timestamp>,
+    },
+    /// The moment of a timed scheduler came.
+    Fired {
+        /// The moment that was meant.
+        nominal: Timestamp,
+    },
+    /// The scheduler that held the change is no longer configured.
+    SchedulerRemoved,
+    /// The timed scheduler is for another repository or branch.
+    OtherTarget {
+        /// Its repository.
+        repository: RepositoryName,
+        /// Its branch.
+        branch: String,
+    },
 }
 
 /// A need, and where it stands.
@@ -272,6 +302,14 @@ impl fmt::Display for Reason {
             }
             Self::RetriesExhausted { attempts } => {
                 write!(f, "all {attempts} attempts ended for infrastructure reasons")
+            }
+            Self::NotWokenByChanges { kind } => write!(f, "a {kind} scheduler is not woken by changes"),
+            Self::UntilFiring { next: Some(next) } => write!(f, "kept for the next firing at {}", next.to_minute()),
+            Self::UntilFiring { next: None } => f.write_str("kept, but the scheduler has no next firing"),
+            Self::Fired { nominal } => write!(f, "the moment {} came", nominal.to_minute()),
+            Self::SchedulerRemoved => f.write_str("the scheduler that held it is no longer configured"),
+            Self::OtherTarget { repository, branch } => {
+                write!(f, "the scheduler is for branch `{branch}` of {repository}")
             }
             Self::NothingChanged => f.write_str("nothing that matches came since the last time"),
         }

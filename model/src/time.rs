@@ -47,6 +47,12 @@ impl Timestamp {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 
+    /// Gives `2026-11-24 14:02 UTC`, for sentences.
+    pub fn to_minute(self) -> String {
+        let full = self.to_rfc3339();
+        format!("{} {} UTC", &full[..10], &full[11..16])
+    }
+
     /// Gives `14:02:11`, in UTC.
     pub fn to_clock(self) -> String {
         let second_of_day = self.seconds().rem_euclid(86_400);

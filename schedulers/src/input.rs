@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use gristmill_model::protocol::{Hello, Report, Welcome};
 use gristmill_model::{
-    BuildId, BuildsetId, Catalog, CatalogHash, ChangeId, DeliveryId, Message, MessageId, RefName, RepositoryName, RequestId,
+    BuildId, BuildsetId, Catalog, ChangeId, DeliveryId, Message, MessageId, RefName, RepositoryName, RequestId,
     Revision, SchedulerName, Seq, Sighting, Timestamp, WorkerName,
 };
 
 /// Something that somebody wants the engine to know or to do.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "inputs live briefly")]
 pub enum Input {
     /// A configuration was read and found good.
     Activate {
@@ -146,7 +147,8 @@ pub enum Cancel {
 }
 
 /// What the engine answers, after the turn is committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
     /// Done.
     Done,
@@ -187,7 +189,8 @@ pub enum Reply {
 }
 
 /// Why something that was asked for was not done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "denial", rename_all = "kebab-case")]
 pub enum Denial {
     /// There is no such thing.
     #[error("there is no {what}")]
@@ -221,6 +224,3 @@ pub enum Denial {
 
 /// The tips that a source compares with.
 pub type Tips = BTreeMap<RefName, Option<Revision>>;
-
-/// A configuration's hash, for those who only need to know which one is in force.
-pub type InForce = Option<CatalogHash>;

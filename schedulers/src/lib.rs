@@ -3,8 +3,31 @@
 //! Pure: no I/O, no clock, no randomness, no async. A decision depends on the catalog, the state, the input and `now`,
 //! and on nothing else, so that it can be simulated, replayed and explained.
 
+mod apply;
+pub mod create;
+pub mod cron;
+pub mod decide;
+pub mod explain;
 pub mod input;
+pub mod judge;
+pub mod order;
+pub mod people;
+pub mod place;
+pub mod report;
+pub mod settle;
+pub mod sight;
+pub mod standing;
 pub mod state;
+pub mod timed;
+pub mod turn;
 
+pub use decide::{close, decide, next_due};
+pub use explain::explain;
 pub use input::{Input, Reply};
 pub use state::State;
+pub use turn::Turn;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

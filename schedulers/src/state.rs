@@ -1,12 +1,13 @@
 //! The state: everything open, nothing finished. Loaded from the tables, kept current by [`State::apply`].
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_model::{
-    Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, Condition, DeliveryId, Digest, Edge, Incident, IncidentId,
-    MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, Timestamp, Worker,
-    WorkerName,
+    Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, DeliveryId, Digest, Edge, Incident, IncidentId,
+    MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet,
+    Timestamp, Worker, WorkerName,
 };
 
 /// Everything open. `BTreeMap` throughout, so that iteration never depends on chance.
@@ -24,12 +25,16 @@ pub struct State {
     pub held: BTreeMap<SchedulerName, BTreeMap<BranchKey, Vec<HeldChange>>>,
     /// Timed schedulers' last and next moments.
     pub timers: BTreeMap<SchedulerName, Timer>,
-    /// Changes that matched a timed scheduler's rule since its last buildset.
+    /// Every recipe that was ever recorded.
     pub recipes: BTreeMap<Digest, Arc<Recipe>>,
     /// Open buildsets.
     pub buildsets: BTreeMap<BuildsetId, Buildset>,
-    /// Requests of open buildsets, settled ones included.
+    /// Requests of open buildsets, settled ones included: all of a buildset leave when it completes.
     pub requests: BTreeMap<RequestId, Request>,
+    /// Ready requests in the order in which they are placed: higher priority first, then older. Derived.
+    pub ready: BTreeSet<(Reverse<i32>, RequestId)>,
+    /// The first request of each open buildset; the others follow it without gaps.
+    pub first_request: BTreeMap<BuildsetId, RequestId>,
     /// Edges of open buildsets, by the request that waits.
     pub needs: BTreeMap<RequestId, Vec<Edge>>,
     /// The same edges, by the request that is needed.
@@ -42,11 +47,9 @@ pub struct State {
     pub standings: BTreeMap<(BuilderName, String), Standing>,
     /// Open incidents.
     pub incidents: BTreeMap<IncidentId, Incident>,
-    /// Completed buildsets that wait for the other upstreams of a dependent scheduler: scheduler → upstream scheduler →
-    /// buildset and what is needed of it.
+    /// Completed buildsets that a dependent scheduler has noted and not yet built on: scheduler → upstream scheduler →
+    /// the newest buildset. All of a scheduler's are used up when it makes a buildset.
     pub upstreams: BTreeMap<SchedulerName, BTreeMap<SchedulerName, UpstreamDone>>,
-    /// The announcer's cursor.
-    pub announced: Seq,
 }
 
 /// A branch (or tag) of a repository.
@@ -146,12 +149,10 @@ pub struct UpstreamDone {
     pub outcome: Outcome,
     /// Whether that meets the dependent scheduler's condition.
     pub meets: bool,
+    /// The branch that it counted for.
+    pub branch: String,
+    /// The stamps that it was made from.
+    pub stamps: StampSet,
+    /// How many buildsets set each other off before it.
+    pub depth: u32,
 }
-
-/// The schedulers that have open work, for those who only count.
-pub fn open_schedulers(state: &State) -> BTreeSet<&SchedulerName> {
-    state.buildsets.values().map(|buildset| &buildset.scheduler).collect()
-}
-
-/// A need's condition, for reading.
-pub type NeedCondition = Condition;

@@ -1,1 +1,103 @@
-//! (being written)
+//! The store: rows (what is) and the journal (what happened), in one SQLite database in the data folder.
+//!
+//! The engine is the only one that writes, and writes only by [`Store::commit`]: one [`Turn`], one transaction, on
+//! condition that the journal's head is where the engine left it. Everybody else reads through a [`Reader`].
+//!
+//! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
+//! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
+//! how open ones are read back; `load` makes a state of them; [`read`] are the reads for everybody else. What depends
+//! on the kind of database is in `dialect`, `migrate` and the migrations, and nowhere else.
+
+pub mod error;
+pub mod read;
+pub mod turn;
+
+mod commit;
+mod dialect;
+mod load;
+mod lock;
+mod migrate;
+mod record;
+mod rows;
+mod tx;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use gristmill_model::Seq;
+use gristmill_schedulers::State;
+
+pub use error::{CommitError, StoreError};
+pub use read::{DueMessage, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
+pub use turn::{Answer, Blob, Turn};
+
+use writer::Writer;
+
+/// The name of the database file in the data folder.
+pub const DATABASE_FILE: &str = "gristmill.db";
+/// The name of the lock file in the data folder.
+pub const LOCK_FILE: &str = "gristmill.lock";
+
+/// The engine's hold on the database: there is one per data folder.
+///
+/// Dropping it lets a transaction that is under way finish in the background; [`Store::close`] waits for that.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    writer: Writer,
+    reader: Reader,
+}
+
+impl Store {
+    /// Opens the database in `folder`, which is made if it is not there, and brings its schema up to date.
+    ///
+    /// Refused if another process serves the folder, if the schema is newer than this program knows, or if the SQLite
+    /// inside this program has known defects.
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        let lock = lock::take(folder)?;
+        let file = folder.join(DATABASE_FILE);
+        let mut connection = dialect::open_writer(&file).await?;
+        migrate::bring_up_to_date(&mut connection, folder).await?;
+        let reader = Reader::new(dialect::open_readers(&file));
+        let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
+        let writer = Writer::start(connection, file, lock).map_err(unusable)?;
+        Ok(Self { folder: folder.to_owned(), writer, reader })
+    }
+
+    /// Commits a turn: all of it or nothing, durably. Gives the journal's new head.
+    ///
+    /// Once called, the turn is committed or refused whether or not the caller stays for the answer.
+    pub async fn commit(&self, turn: Turn) -> Result<Seq, CommitError> {
+        self.writer.commit(turn).await
+    }
+
+    /// Loads everything open, as folding the whole journal would give it.
+    pub async fn load(&self) -> Result<State, StoreError> {
+        self.writer.load().await
+    }
+
+    /// Compares `state` with what the tables say. The error names the first part that differs, and both sides of it.
+    pub async fn verify(&self, state: &State) -> Result<(), String> {
+        let tables = self.load().await.map_err(|error| error.to_string())?;
+        load::compare(state, &tables)
+    }
+
+    /// Gives the reads.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Gives the data folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Finishes what is under way, closes every connection, and frees the folder for another process.
+    pub async fn close(self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}

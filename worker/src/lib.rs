@@ -1,1 +1,30 @@
-//! (being written)
+//! Doing: a worker takes build orders, runs them, and says what happens.
+//!
+//! The worker dials out and never listens. It may be killed at any instruction: nothing that it holds is worth more than
+//! another attempt. The service may go away at any time: running builds go on, and what they have to say is said when it
+//! is back. Nothing untrusted (branches, revisions, paths, properties) reaches a shell's text or an option's place.
+//!
+//! Reading order: [`master`] (what the service looks like from here), [`options`], [`agent`] (the poll loop), `build`
+//! (one order from first step to last), `conclude` (what the steps come to), `checkout`, [`executor`] (processes), `log`
+//! and `uplink` (what goes up), `workspace` and `environment` (what a step finds), [`labels`].
+
+pub mod agent;
+mod backoff;
+mod build;
+mod checkout;
+mod conclude;
+mod controls;
+mod environment;
+pub mod executor;
+pub mod labels;
+mod log;
+pub mod master;
+pub mod options;
+mod uplink;
+mod workspace;
+
+pub use agent::{WorkerError, run};
+pub use backoff::Backoff;
+pub use log::LogWriter;
+pub use master::Master;
+pub use options::Options;

@@ -14,10 +14,11 @@ CREATE TABLE event (
     body TEXT NOT NULL
 ) STRICT;
 
+-- How far each follower has read. The one called `announcer` is the engine's.
 CREATE TABLE cursor (
     consumer TEXT PRIMARY KEY,
     seq INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE answer (
     key TEXT PRIMARY KEY,            -- principal and idempotency key
@@ -26,11 +27,15 @@ CREATE TABLE answer (
     at INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE catalog (
+CREATE TABLE catalog_text (
     hash TEXT PRIMARY KEY,
-    text TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE catalog (
+    hash TEXT PRIMARY KEY REFERENCES catalog_text (hash),
     active INTEGER NOT NULL CHECK (active IN (0, 1)),
-    at INTEGER NOT NULL
+    at INTEGER NOT NULL              -- when it last came into force
 ) STRICT;
 CREATE UNIQUE INDEX catalog_active ON catalog (active) WHERE active = 1;
 
@@ -40,7 +45,7 @@ CREATE TABLE repository (
     failures INTEGER NOT NULL DEFAULT 0,
     error TEXT,
     at INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE ref_tip (
     repository TEXT NOT NULL,
@@ -49,7 +54,7 @@ CREATE TABLE ref_tip (
     seq INTEGER NOT NULL,
     change INTEGER,                  -- the newest change of this ref
     PRIMARY KEY (repository, reference)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY,
@@ -57,11 +62,16 @@ CREATE TABLE delivery (
     key TEXT NOT NULL,
     event TEXT NOT NULL,
     sha256 TEXT NOT NULL,
-    headers TEXT NOT NULL,
-    body BLOB NOT NULL,
     at INTEGER NOT NULL,
-    result TEXT,
+    result TEXT,                     -- what came of it, in a sentence; NULL: not read yet
     UNIQUE (repository, key)
+) STRICT;
+
+-- Apart, because lists of deliveries do not want them, and because they are the first to be retired.
+CREATE TABLE delivery_body (
+    delivery INTEGER PRIMARY KEY REFERENCES delivery (id),
+    headers TEXT NOT NULL,
+    body BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE change (
@@ -81,6 +91,8 @@ CREATE TABLE change (
 ) STRICT;
 CREATE INDEX change_new ON change (new);
 CREATE INDEX change_branch ON change (repository, branch, id);
+CREATE INDEX change_repository ON change (repository, id);
+CREATE INDEX change_any_branch ON change (branch, id);
 
 CREATE TABLE verdict (
     change INTEGER NOT NULL REFERENCES change (id),
@@ -93,7 +105,7 @@ CREATE TABLE verdict (
     at INTEGER NOT NULL,
     PRIMARY KEY (change, scheduler),
     CHECK ((kind = 'built') = (buildset IS NOT NULL))
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX verdict_scheduler ON verdict (scheduler, change);
 CREATE INDEX verdict_held ON verdict (kind) WHERE kind = 'held';
 
@@ -101,7 +113,7 @@ CREATE TABLE timer (
     scheduler TEXT PRIMARY KEY,
     nominal INTEGER,
     next INTEGER,
-    nothing TEXT,
+    why_nothing TEXT,                -- NULL: something was built
     at INTEGER NOT NULL
 ) STRICT;
 
@@ -126,12 +138,14 @@ CREATE TABLE buildset (
     CHECK (outcome IS NULL OR remaining = 0)
 ) STRICT;
 CREATE INDEX buildset_open ON buildset (id) WHERE outcome IS NULL;
+CREATE INDEX buildset_project ON buildset (project, id);
+CREATE INDEX buildset_scheduler ON buildset (scheduler, id);
 
 CREATE TABLE buildset_change (
     buildset INTEGER NOT NULL REFERENCES buildset (id),
     change INTEGER NOT NULL,
     PRIMARY KEY (buildset, change)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX buildset_change_change ON buildset_change (change);
 
 CREATE TABLE request (
@@ -154,7 +168,6 @@ CREATE TABLE request (
     CHECK ((state = 'settled') = (outcome IS NOT NULL)),
     CHECK ((state = 'settled') = (settled_at IS NOT NULL))
 ) STRICT;
-CREATE INDEX request_buildset ON request (buildset);
 CREATE INDEX request_open ON request (state, id) WHERE state <> 'settled';
 CREATE INDEX request_digest ON request (digest);
 
@@ -162,8 +175,10 @@ CREATE TABLE edge (
     request INTEGER NOT NULL REFERENCES request (id),
     needs INTEGER NOT NULL REFERENCES request (id),
     on_outcome TEXT NOT NULL CHECK (on_outcome IN ('success', 'failure', 'finished')),
-    PRIMARY KEY (request, needs)
-) STRICT;
+    position INTEGER NOT NULL,       -- among the edges of its buildset, so that they are read back in their order
+    PRIMARY KEY (request, needs),
+    CHECK (request <> needs)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX edge_needs ON edge (needs);
 
 CREATE TABLE build (
@@ -184,14 +199,16 @@ CREATE TABLE build (
     leased_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    UNIQUE (request, attempt),
-    UNIQUE (request, epoch),
+    UNIQUE (request, attempt),       -- the epoch grows with it: a lease is given on that condition
     CHECK ((state = 'finished') = (outcome IS NOT NULL)),
     CHECK ((state = 'finished') = (finished_at IS NOT NULL))
 ) STRICT;
 CREATE UNIQUE INDEX build_one_lease ON build (request) WHERE state <> 'finished';   -- S8
 CREATE INDEX build_open ON build (id) WHERE state <> 'finished';
 CREATE INDEX build_builder ON build (builder, branch, id);
+CREATE INDEX build_any_branch ON build (builder, id);
+CREATE INDEX build_branch ON build (branch, id);
+CREATE INDEX build_outcome ON build (outcome, id);
 CREATE INDEX build_buildset ON build (buildset);
 
 CREATE TABLE step (
@@ -218,13 +235,14 @@ CREATE TABLE standing (
     incident INTEGER,
     at INTEGER NOT NULL,
     PRIMARY KEY (builder, branch)
-) STRICT;
+) STRICT, WITHOUT ROWID;
+CREATE INDEX standing_incident ON standing (incident) WHERE incident IS NOT NULL;
 
 CREATE TABLE incident (
     id INTEGER PRIMARY KEY,
     branch TEXT NOT NULL,
     first_build INTEGER NOT NULL,
-    suspects TEXT NOT NULL,          -- JSON: change ids
+    suspects TEXT NOT NULL,          -- JSON: repository -> {branch, after, upto}
     opened_at INTEGER NOT NULL,
     closed_at INTEGER
 ) STRICT;
@@ -236,16 +254,26 @@ CREATE TABLE incident_builder (
     broke_build INTEGER NOT NULL,
     fixed_build INTEGER,
     PRIMARY KEY (incident, builder)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
--- Completed buildsets that a dependent scheduler has taken into account, one per upstream scheduler.
+-- Completed buildsets that a dependent scheduler has taken into account.
 CREATE TABLE upstream (
     scheduler TEXT NOT NULL,
     buildset INTEGER NOT NULL REFERENCES buildset (id),
+    upstream TEXT NOT NULL,          -- the scheduler of that buildset
+    outcome TEXT NOT NULL,
+    meets INTEGER NOT NULL CHECK (meets IN (0, 1)),
+    branch TEXT NOT NULL,
+    stamps TEXT NOT NULL,            -- JSON: what the dependent scheduler freezes
+    depth INTEGER NOT NULL,
     result TEXT NOT NULL,
+    noted INTEGER NOT NULL,          -- the event's number: a later one of the same upstream takes an earlier one's place
+    used_by INTEGER REFERENCES buildset (id),
     at INTEGER NOT NULL,
     PRIMARY KEY (scheduler, buildset)
 ) STRICT;
+CREATE INDEX upstream_unused ON upstream (scheduler, noted) WHERE used_by IS NULL;
+CREATE INDEX upstream_buildset ON upstream (buildset);
 
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY,
@@ -271,4 +299,4 @@ CREATE TABLE worker (
     slots INTEGER NOT NULL,
     connected INTEGER NOT NULL CHECK (connected IN (0, 1)),
     since INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;

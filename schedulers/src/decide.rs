@@ -1,0 +1,132 @@
+//! The one way in: an input, and what it comes to.
+
+use gristmill_model::{Catalog, Delivery, EventBody, Scheduler, Timestamp};
+
+use crate::input::{Denial, Input, NewDelivery, Reply};
+use crate::judge::branch_due;
+use crate::state::State;
+use crate::turn::Turn;
+use crate::{judge, people, place, report, sight, standing, timed};
+
+/// Decides one input. What it sets off is decided in the same turn; placement comes after the last input ([`close`]).
+pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
+    match input {
+        Input::Activate { .. } => activate(turn),
+        Input::Refuse { problems } => {
+            turn.emit(EventBody::CatalogRefused { problems });
+            Reply::Done
+        }
+        Input::Sight(sighting) => {
+            let sighted = sight::sight(turn, sighting);
+            Reply::Sighted { changes: sighted.changes, look_again: sighted.look_again }
+        }
+        Input::SightFailed { repository, error } => {
+            sight::sight_failed(turn, repository, error);
+            Reply::Done
+        }
+        Input::Deliver(delivery) => deliver(turn, delivery),
+        Input::DeliveryRead { delivery, result } => {
+            turn.emit(EventBody::DeliveryRead { delivery, result });
+            Reply::Done
+        }
+        Input::Hello(hello) => Reply::Welcome(report::hello(turn, hello)),
+        Input::Gone { worker, why } => {
+            report::gone(turn, worker, why);
+            Reply::Done
+        }
+        Input::Report { worker, report } => done(report::report(turn, &worker, report)),
+        Input::Force { scheduler, parameters, by, reason } => {
+            match people::force(turn, &scheduler, &parameters, by, reason) {
+                Ok(buildset) => Reply::Forced { buildset },
+                Err(denial) => Reply::Refused(denial),
+            }
+        }
+        Input::Cancel { what, by } => match people::cancel(turn, what, &by) {
+            Ok(reached) => Reply::Cancelled { builds: reached.builds, requests: reached.requests },
+            Err(denial) => Reply::Refused(denial),
+        },
+        Input::Announce { messages, .. } => {
+            for mut message in messages {
+                message.id = turn.next_message();
+                message.at = turn.now;
+                turn.emit(EventBody::MessageQueued { message });
+            }
+            Reply::Done
+        }
+        Input::Delivered { message, receipt } => {
+            turn.emit(EventBody::MessageDelivered { message, receipt });
+            Reply::Done
+        }
+        Input::Deferred { message, attempts, error, due } => {
+            turn.emit(EventBody::MessageDeferred { message, attempts, error, due });
+            Reply::Done
+        }
+        Input::Dead { message, error } => {
+            turn.emit(EventBody::MessageDead { message, error });
+            Reply::Done
+        }
+        Input::Tick => Reply::Done,
+    }
+}
+
+fn done(result: Result<(), Denial>) -> Reply {
+    result.map_or_else(Reply::Refused, |()| Reply::Done)
+}
+
+/// Puts the turn's catalog in force.
+fn activate(turn: &mut Turn<'_>) -> Reply {
+    turn.emit(EventBody::CatalogActivated { hash: turn.catalog.hash.clone() });
+    judge::let_go_of_removed_schedulers(turn);
+    standing::close_orphans(turn);
+    timed::set_moments(turn);
+    judge::reconsider_waiting_for_tips(turn);
+    Reply::Done
+}
+
+fn deliver(turn: &mut Turn<'_>, new: NewDelivery) -> Reply {
+    let delivery = Delivery {
+        id: turn.next_delivery(),
+        repository: new.repository,
+        key: new.key,
+        event: new.event,
+        sha256: new.sha256,
+        at: turn.now,
+    };
+    let id = delivery.id;
+    turn.emit(EventBody::DeliveryAccepted { delivery });
+    let Some(sighting) = new.sighting else {
+        return Reply::Delivered { delivery: id, repeat: false, sweep: true, changes: Vec::new() };
+    };
+    let sighted = sight::sight(turn, sighting);
+    let sweep = !sighted.look_again.is_empty();
+    if !sweep {
+        let ids: Vec<String> = sighted.changes.iter().map(ToString::to_string).collect();
+        let result = if ids.is_empty() { "known already".to_owned() } else { format!("change {}", ids.join(", ")) };
+        turn.emit(EventBody::DeliveryRead { delivery: id, result });
+    }
+    Reply::Delivered { delivery: id, repeat: false, sweep, changes: sighted.changes }
+}
+
+/// Ends a turn: fires what is due, builds what has been quiet, and places what is ready.
+pub fn close(turn: &mut Turn<'_>) {
+    timed::fire_due(turn);
+    judge::release_quiet_branches(turn);
+    place::place(turn);
+}
+
+/// Gives the next moment at which a turn is due although nothing comes in; `None` if there is none.
+pub fn next_due(catalog: &Catalog, state: &State) -> Option<Timestamp> {
+    let is_woken = |name| catalog.schedulers.get(name).is_some_and(|it: &Scheduler| it.kind.judges_changes());
+    let held = state
+        .held
+        .iter()
+        .filter(|(name, _)| is_woken(*name))
+        .flat_map(|(_, branches)| branches.values())
+        .filter_map(|changes| branch_due(changes));
+    let timers = state
+        .timers
+        .iter()
+        .filter(|(name, _)| catalog.schedulers.contains_key(*name))
+        .filter_map(|(_, timer)| timer.next);
+    held.chain(timers).min()
+}

@@ -1,0 +1,219 @@
+//! What workers say: checked against their lease, and applied.
+//!
+//! Every report may come twice: one that was applied before changes nothing. One under a lease that is over is refused
+//! and recorded (S9).
+
+use gristmill_model::protocol::{Hello, Report, ReportBody, Welcome};
+use gristmill_model::{
+    BuildId, BuildState, Cause, EventBody, Outcome, Scheduler, SchedulerKind, SchedulerName, StepAction, Timestamp,
+    Trigger, Worker, WorkerName,
+};
+
+use crate::create::{self, Given};
+use crate::input::Denial;
+use crate::settle;
+use crate::standing;
+use crate::state::OpenBuild;
+use crate::turn::Turn;
+
+/// Applies one report.
+///
+/// # Errors
+/// [`Denial::Fenced`] if the lease is not the worker's.
+pub fn report(turn: &mut Turn<'_>, worker: &WorkerName, report: Report) -> Result<(), Denial> {
+    let (build, epoch) = (report.build, report.epoch);
+    let held = turn.state.builds.get(&build).filter(|open| open.build.worker == *worker && open.build.epoch == epoch);
+    let Some(open) = held.cloned() else {
+        let why = format!("{worker} does not hold build {build} under epoch {epoch}");
+        turn.emit(EventBody::ReportRefused { worker: worker.clone(), build, epoch, why });
+        return Err(Denial::Fenced { build, epoch });
+    };
+    match report.body {
+        ReportBody::Started => {
+            if open.build.state == BuildState::Leased {
+                turn.emit(EventBody::BuildStarted { build });
+            }
+        }
+        ReportBody::StepStarted { step } => step_started(turn, &open, step),
+        ReportBody::StepFinished { step, outcome, cause, summary } => {
+            step_started(turn, &open, step);
+            if open.steps.get(&step).copied().flatten().is_none() {
+                turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary });
+            }
+        }
+        ReportBody::TriggerReached { step } => trigger_reached(turn, &open, step),
+        ReportBody::Finished { outcome, cause, summary } => finished(turn, &open, outcome, cause, summary),
+    }
+    Ok(())
+}
+
+fn step_started(turn: &mut Turn<'_>, open: &OpenBuild, step: u32) {
+    let build = open.build.id;
+    if open.build.state == BuildState::Leased {
+        turn.emit(EventBody::BuildStarted { build });
+    }
+    if !open.steps.contains_key(&step) {
+        let name = create::of_build(turn, &open.build)
+            .and_then(|(_, recipe)| recipe.steps.get(usize::try_from(step).ok()?))
+            .map_or_else(|| format!("step {step}"), |recipe| recipe.name.clone());
+        turn.emit(EventBody::StepStarted { build, step, name });
+    }
+}
+
+/// Starts what a trigger step names. If that cannot be, the step has failed, and says why.
+fn trigger_reached(turn: &mut Turn<'_>, open: &OpenBuild, step: u32) {
+    step_started(turn, open, step);
+    let is_repeat = open.waits_for.is_some() || open.steps.get(&step).copied().flatten().is_some();
+    if is_repeat {
+        return;
+    }
+    let build = open.build.id;
+    match start_triggered(turn, open, step) {
+        Ok((buildset, true)) => turn.emit(EventBody::StepTriggered { build, step, buildset, wait: true }),
+        Ok((buildset, false)) => {
+            turn.emit(EventBody::StepTriggered { build, step, buildset, wait: false });
+            let summary = format!("started buildset {buildset}");
+            turn.emit(EventBody::StepFinished { build, step, outcome: Outcome::Success, cause: None, summary });
+        }
+        Err(summary) => {
+            let (outcome, cause) = (Outcome::Failure, Some(Cause::Policy));
+            turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary: summary.clone() });
+            turn.emit(EventBody::BuildResumed { build, outcome, summary });
+        }
+    }
+}
+
+fn start_triggered(
+    turn: &mut Turn<'_>,
+    open: &OpenBuild,
+    step: u32,
+) -> Result<(gristmill_model::BuildsetId, bool), String> {
+    let (buildset, recipe) = create::of_build(turn, &open.build).ok_or("the build's buildset is gone")?;
+    let action = usize::try_from(step).ok().and_then(|step| recipe.steps.get(step)).map(|step| step.action.clone());
+    let Some(StepAction::Trigger { scheduler: name, wait, properties }) = action else {
+        return Err("the step triggers nothing".to_owned());
+    };
+    let given = Given {
+        stamps: buildset.stamps.clone(),
+        branch: Some(buildset.branch.clone()),
+        depth: buildset.depth + 1,
+        properties,
+    };
+    if given.depth > gristmill_model::Buildset::DEPTH_MAX {
+        return Err(format!("{} buildsets set each other off already", gristmill_model::Buildset::DEPTH_MAX));
+    }
+    let scheduler = triggerable(turn, &name)?;
+    let trigger = Trigger::Step { build: open.build.id, step, wait };
+    let made = create::create_given(turn, &name, scheduler, None, trigger, given);
+    made.map(|buildset| (buildset, wait)).map_err(|missing| missing.to_string())
+}
+
+fn triggerable<'a>(turn: &Turn<'a>, name: &SchedulerName) -> Result<&'a Scheduler, String> {
+    let scheduler = turn.catalog.schedulers.get(name);
+    scheduler
+        .filter(|scheduler| scheduler.kind == SchedulerKind::Triggerable)
+        .ok_or_else(|| format!("{name} is not a triggerable scheduler of the configuration in force"))
+}
+
+fn finished(turn: &mut Turn<'_>, open: &OpenBuild, outcome: Outcome, cause: Option<Cause>, summary: String) {
+    match (&open.build.cancel, outcome) {
+        (Some(by), Outcome::Success | Outcome::Warnings) => {
+            // It was over before the worker was told: what happened is what counts.
+            end(turn, open, outcome, cause, format!("{summary} (ended before it could be cancelled for {by})"), false);
+        }
+        (Some(by), _) => {
+            end(turn, open, Outcome::Cancelled, Some(Cause::Person), format!("cancelled by {by}"), false);
+        }
+        (None, Outcome::Retry) => attempt_failed(turn, open, cause.unwrap_or(Cause::Infrastructure), summary),
+        (None, outcome) => end(turn, open, outcome, cause, summary, false),
+    }
+}
+
+/// Ends an attempt that says nothing about the code: tries again, unless all attempts are used up.
+fn attempt_failed(turn: &mut Turn<'_>, open: &OpenBuild, cause: Cause, summary: String) {
+    let retries_max = create::of_build(turn, &open.build).map_or(0, |(_, recipe)| recipe.retries_max);
+    if open.build.cancel.is_some() {
+        end(turn, open, Outcome::Cancelled, Some(Cause::Person), summary, false);
+    } else if open.build.attempt <= retries_max {
+        end(turn, open, Outcome::Retry, Some(cause), summary, true);
+    } else {
+        let attempts = open.build.attempt;
+        let summary = format!("{summary}; all {attempts} attempts ended so");
+        end(turn, open, Outcome::Exception, Some(cause), summary, false);
+    }
+}
+
+/// Ends a build: its open steps, what it waits for, its request, its builder's standing, its graph.
+pub fn end(
+    turn: &mut Turn<'_>,
+    open: &OpenBuild,
+    outcome: Outcome,
+    cause: Option<Cause>,
+    summary: String,
+    retry: bool,
+) {
+    let build = open.build.id;
+    for (step, _) in open.steps.iter().filter(|(_, ended)| ended.is_none()) {
+        let summary = format!("the build ended: {summary}");
+        turn.emit(EventBody::StepFinished { build, step: *step, outcome, cause, summary });
+    }
+    let origin = create::of_build(turn, &open.build).map(|(buildset, recipe)| (buildset.clone(), recipe.clone()));
+    turn.emit(EventBody::BuildFinished { build, outcome, cause, summary, retry });
+    if retry {
+        return;
+    }
+    if let Some((buildset, recipe)) = origin {
+        standing::tell(turn, &open.build, &buildset, &recipe, outcome, cause);
+    }
+    settle::after(turn, open.build.request);
+}
+
+/// Welcomes a worker: what it no longer has is lost, what is no longer its own must stop.
+pub fn hello(turn: &mut Turn<'_>, hello: Hello) -> Welcome {
+    let name = hello.worker.clone();
+    join(turn, &hello);
+    let lost: Vec<OpenBuild> = turn
+        .state
+        .builds
+        .values()
+        .filter(|open| open.build.worker == name)
+        .filter(|open| !hello.builds.iter().any(|held| held.build == open.build.id && held.epoch == open.build.epoch))
+        .cloned()
+        .collect();
+    for open in lost {
+        let summary = format!("{name} came back without it");
+        attempt_failed(turn, &open, Cause::Infrastructure, summary);
+    }
+    let is_own = |build: &BuildId, epoch: i64| {
+        turn.state.builds.get(build).is_some_and(|open| open.build.worker == name && open.build.epoch == epoch)
+    };
+    Welcome { stop: hello.builds.into_iter().filter(|held| !is_own(&held.build, held.epoch)).collect() }
+}
+
+fn join(turn: &mut Turn<'_>, hello: &Hello) {
+    let known = turn.state.workers.get(&hello.worker);
+    let is_same =
+        known.is_some_and(|worker| worker.connected && worker.labels == hello.labels && worker.slots == hello.slots);
+    if !is_same {
+        let worker = Worker {
+            name: hello.worker.clone(),
+            labels: hello.labels.clone(),
+            slots: hello.slots,
+            connected: true,
+            since: turn.now,
+        };
+        turn.emit(EventBody::WorkerJoined { worker });
+    }
+}
+
+/// Notes that a worker went. Its builds stay its own until it comes back without them.
+pub fn gone(turn: &mut Turn<'_>, worker: WorkerName, why: String) {
+    if turn.state.workers.get(&worker).is_some_and(|known| known.connected) {
+        turn.emit(EventBody::WorkerLeft { worker, why });
+    }
+}
+
+/// Gives how long a build has been running.
+pub fn running_since(open: &OpenBuild) -> Timestamp {
+    open.build.started_at.unwrap_or(open.build.leased_at)
+}

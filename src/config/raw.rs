@@ -1,0 +1,606 @@
+//! The language, as it is written. What it means is said in `resolve`.
+//!
+//! This is the one description of the keys: the reader and the JSON Schema are both made of it.
+
+use gristmill_model::{CheckoutMethod, Condition, Forge, NeedMode, OnFailure, OnWarnings, Outcome};
+
+use super::scalar::{Scalar, Text, Time};
+use super::shape::{Entries, Named, OneOrMany, Word, either, kinds, shape, words};
+use super::span::Located;
+
+words!(Forge as "a kind of forge" { "github" => Self::Github, "generic" => Self::Generic });
+words!(FirstSight as "a choice for `first-sight`" { "record" => Self::Record, "build" => Self::Build });
+words!(CheckoutMethod as "a method of checkout" {
+    "incremental" => Self::Incremental, "clean" => Self::Clean, "fresh" => Self::Fresh,
+});
+words!(OnFailure as "a choice for `on-failure`" {
+    "halt" => Self::Halt, "continue" => Self::Continue, "warn" => Self::Warn, "ignore" => Self::Ignore,
+});
+words!(OnWarnings as "a choice for `on-warnings`" { "warn" => Self::Warn, "fail" => Self::Fail, "ignore" => Self::Ignore });
+words!(Condition as "a condition" {
+    "success" => Self::Success, "failure" => Self::Failure, "finished" => Self::Finished,
+});
+words!(NeedMode as "a mode of needing" { "all" => Self::All, "any" => Self::Any });
+words!(Outcome as "an outcome that an exit code can have" {
+    "success" => Self::Success, "warnings" => Self::Warnings, "failure" => Self::Failure,
+    "skipped" => Self::Skipped, "exception" => Self::Exception, "retry" => Self::Retry,
+});
+words!(ParameterType as "a type of parameter" {
+    "string" => Self::String, "integer" => Self::Integer, "boolean" => Self::Boolean, "choice" => Self::Choice,
+});
+
+/// What becomes of the refs that are seen first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FirstSight {
+    Record,
+    Build,
+}
+
+/// What values a parameter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ParameterType {
+    String,
+    Integer,
+    Boolean,
+    Choice,
+}
+
+shape! {
+    /// A whole configuration. Keys that start with `x-` are left alone: a place for anchors.
+    #[schemars(title = "Gristmill configuration", extend("patternProperties" = {"^x-": true}))]
+    RawFile as "the configuration" {
+        /// What concerns the service itself.
+        may "gristmill" => settings: RawSettings,
+        /// Repositories to watch, by name.
+        must "repositories" => repositories: Named<RawRepository>,
+        /// Where passwords, tokens and keys are found, by name.
+        may "secrets" => secrets: Named<RawSecret>,
+        /// Sets of repositories with the builders that belong to them, by name.
+        may "projects" => projects: Named<RawProject>,
+        /// Recipes: which steps, for which sources, by name.
+        must "builders" => builders: Named<RawBuilder>,
+        /// Rules that turn what happens into builds, by name.
+        may "schedulers" => schedulers: Named<RawScheduler>,
+        /// Ways to tell people, by name.
+        may "notifiers" => notifiers: Named<RawNotifier>,
+        /// Which happenings are told, to whom.
+        may "routes" => routes: Vec<RawRoute>,
+    }
+}
+
+shape! {
+    /// What concerns the service itself.
+    RawSettings as "the service's settings" {
+        /// The address by which people reach the pages, for links in messages.
+        may "url" => url: Text,
+        /// The address to listen on, `host:port`. Default 127.0.0.1:8020.
+        may "listen" => listen: Text,
+        /// How many builds the built-in worker runs at once. Default: the number of cores.
+        may "slots" => slots: Located<i64>,
+        /// Labels of the built-in worker besides those that are found out.
+        may "labels" => labels: Entries<Scalar>,
+        /// The secret that must be sent by whoever changes anything, if not from this machine.
+        may "token" => token: Text,
+    }
+}
+
+shape! {
+    /// A repository to watch.
+    RawRepository as "a repository" {
+        /// Where it is: `https://`, `ssh://`, `git@host:path`, `git://`, `file://` or a path.
+        must "git" => git: Text,
+        /// Patterns of the branches to look at. Default: all.
+        may "branches" => branches: OneOrMany<Text>,
+        /// Whether to look at tags. Default: false.
+        may "tags" => tags: Located<bool>,
+        /// The branch that stands for the repository. Default: main.
+        may "default-branch" => default_branch: Text,
+        /// The time between two looks at the repository. Default: 1m.
+        may "poll" => poll: Located<Time>,
+        /// The webhook that may announce pushes at /hooks/NAME.
+        may "webhook" => webhook: RawWebhook,
+        /// How to log in.
+        may "credentials" => credentials: RawCredentials,
+        /// Whether the refs found at the first look are built, or only recorded. Default: record.
+        may "first-sight" => first_sight: Word<FirstSight>,
+    }
+}
+
+shape! {
+    /// How a webhook is read and trusted.
+    RawWebhook as "a webhook" {
+        /// Who sends it.
+        must "forge" => forge: Word<Forge>,
+        /// The secret that signs it.
+        must "secret" => secret: Text,
+    }
+}
+
+shape! {
+    /// How to log in: a user name with a password, or a key.
+    RawCredentials as "credentials" {
+        /// The user name, for https.
+        may "username" => username: Text,
+        /// The secret that holds the password or token, for https.
+        may "password" => password: Text,
+        /// The secret that holds the private key, for ssh.
+        may "ssh-key" => ssh_key: Text,
+    }
+}
+
+shape! {
+    /// Where a secret's value is found when it is needed: one of the two.
+    RawSecret as "a secret" {
+        /// An environment variable of the service.
+        may "env" => env: Text,
+        /// A file; a newline at its end is dropped.
+        may "file" => file: Text,
+    }
+}
+
+shape! {
+    /// A set of repositories with the builders that belong to it.
+    RawProject as "a project" {
+        /// Its repositories.
+        may "repositories" => repositories: OneOrMany<Text>,
+        /// What people call it, if not its name.
+        may "title" => title: Text,
+        /// Mail addresses of its owners.
+        may "owners" => owners: OneOrMany<Text>,
+    }
+}
+
+shape! {
+    /// A recipe: which steps, for which sources, on which workers.
+    RawBuilder as "a builder" {
+        /// The project it belongs to.
+        may "project" => project: Text,
+        /// The repository it builds from, several of them, or a map of codebases. Default: the only repository.
+        may "source" => source: RawSource,
+        /// Labels that a worker must have, with their values.
+        may "requires" => requires: Entries<Located<Scalar>>,
+        /// Environment variables of every step.
+        may "environment" => environment: Entries<Located<Scalar>>,
+        /// Axes whose every combination of values makes a builder of its own.
+        may "matrix" => matrix: Named<RawAxis>,
+        /// What it does, in order.
+        must "steps" => steps: Vec<RawStepItem>,
+        /// How often an attempt that ended for infrastructure reasons is repeated. Default: 2.
+        may "retries" => retries: Located<i64>,
+    }
+}
+
+either! {
+    /// What a builder builds from.
+    RawSource as "a repository's name, several, or a map of codebases" {
+        Text => One(Text),
+        List => Many(Vec<Text>),
+        Map => Codebases(Named<RawSourceUse>),
+    }
+}
+
+shape! {
+    /// How a builder uses one codebase.
+    RawSourceUse as "a codebase" {
+        /// The repository. Default: the one of the same name.
+        may "repository" => repository: Text,
+        /// The folder to check out to. Default: the build's own folder for one codebase, else the codebase's name.
+        may "into" => into: Text,
+        /// The branch to take when nothing else says which. Default: the repository's default branch.
+        may "branch" => branch: Text,
+    }
+}
+
+either! {
+    /// The values of an axis; or, under `include` and `exclude`, rows.
+    RawAxis as "a list of values" {
+        List => Values(Vec<RawAxisValue>),
+    }
+}
+
+either! {
+    /// One value of an axis, or one row of several.
+    RawAxisValue as "a text" {
+        Text => Value(Located<Scalar>),
+        Map => Row(Entries<Located<Scalar>>),
+    }
+}
+
+either! {
+    /// One step: `checkout`, or a map with `checkout`, `run` or `trigger`.
+    RawStepItem as "a step: `checkout`, `run: …` or `trigger: …`" {
+        Text => Word(Text),
+        Map => Step(Box<RawStep>),
+    }
+}
+
+shape! {
+    /// One step.
+    RawStep as "a step" {
+        /// Brings the sources to their revisions; says what is kept of an earlier build's files.
+        may "checkout" => checkout: RawCheckout,
+        /// Runs a script (`sh -e`), or a program with arguments if it is a list.
+        may "run" => run: RawRun,
+        /// Starts a triggerable scheduler with this build's revisions.
+        may "trigger" => trigger: Text,
+        /// Its name. Default: from what it does.
+        may "name" => name: Text,
+        /// The folder it runs in, from the build's own folder.
+        may "folder" => folder: Text,
+        /// Environment variables over the builder's.
+        may "environment" => environment: Entries<Located<Scalar>>,
+        /// How long it may take: altogether, or `{idle, total, grace}`.
+        may "timeout" => timeout: RawTimeout,
+        /// What a failure means for the build. Default: halt.
+        may "on-failure" => on_failure: Word<OnFailure>,
+        /// What warnings mean for the build. Default: warn.
+        may "on-warnings" => on_warnings: Word<OnWarnings>,
+        /// Whether it runs even after the build has been halted. Default: false.
+        may "always" => always: Located<bool>,
+        /// Exit codes with a meaning of their own.
+        may "exit" => exit: Entries<Word<Outcome>>,
+        /// Whether a trigger step lasts until what it started is complete. Default: false.
+        may "wait" => wait: Located<bool>,
+        /// Properties that a trigger step hands over.
+        may "properties" => properties: Entries<Located<Scalar>>,
+    }
+}
+
+shape! {
+    /// What is kept of an earlier build's files.
+    RawCheckoutMap as "a checkout" {
+        /// The method: incremental keeps all, clean keeps ignored files, fresh keeps nothing.
+        may "method" => method: Word<CheckoutMethod>,
+    }
+}
+
+either! {
+    /// A method, or a map with it.
+    RawCheckout as "`incremental`, `clean` or `fresh`" {
+        Text => Method(Word<CheckoutMethod>),
+        Map => Map(RawCheckoutMap),
+    }
+}
+
+either! {
+    /// A script, or a program with its arguments.
+    RawRun as "a command as a text or a list" {
+        Text => Script(Text),
+        List => Arguments(Vec<Located<Scalar>>),
+    }
+}
+
+either! {
+    /// How long a step may take.
+    RawTimeout as "a duration such as `10m`, or `{idle, total, grace}`" {
+        Text => Total(Located<Time>),
+        Map => Full(RawTimeouts),
+    }
+}
+
+shape! {
+    /// How long a step may take.
+    RawTimeouts as "a timeout" {
+        /// Without any output. Default: 20m.
+        may "idle" => idle: Located<Time>,
+        /// Altogether. Default: 4h.
+        may "total" => total: Located<Time>,
+        /// Between TERM and KILL. Default: 10s.
+        may "grace" => grace: Located<Time>,
+    }
+}
+
+kinds! {
+    /// A rule that turns what happens into builds.
+    RawScheduler as "a scheduler" {
+        /// Each change of the branches that `when` names, after a quiet period per branch.
+        "branch" => Branch(RawBranch),
+        /// Each change of any branch, after a quiet period per branch.
+        "any-branch" => AnyBranch(RawAnyBranch),
+        /// The end of other schedulers' buildsets, with the revisions they were made from.
+        "dependent" => Dependent(RawDependent),
+        /// A trigger step.
+        "triggerable" => Triggerable(RawTriggerable),
+        /// The passing of time.
+        "periodic" => Periodic(RawPeriodic),
+        /// The clock on the wall.
+        "nightly" => Nightly(RawNightly),
+        /// A person or program that asks.
+        "force" => Force(RawForce),
+    }
+}
+
+shape! {
+    /// A scheduler of kind branch.
+    RawBranch as "a scheduler of kind branch" {
+        /// Which changes concern it; names the branches.
+        must "when" => when: RawMatch,
+        /// How long a branch must be quiet before it is built.
+        may "quiet" => quiet: RawQuiet,
+        /// What it builds.
+        must "build" => build: RawBuild,
+        /// Requests with a higher one go first. Default: 0.
+        may "priority" => priority: Located<i64>,
+    }
+}
+
+shape! {
+    /// A scheduler of kind any-branch.
+    RawAnyBranch as "a scheduler of kind any-branch" {
+        /// Which changes concern it. Default: all of the repositories that its builders build from.
+        may "when" => when: RawMatch,
+        /// How long a branch must be quiet before it is built.
+        may "quiet" => quiet: RawQuiet,
+        /// What it builds.
+        must "build" => build: RawBuild,
+        /// Requests with a higher one go first. Default: 0.
+        may "priority" => priority: Located<i64>,
+    }
+}
+
+shape! {
+    /// A scheduler of kind dependent.
+    RawDependent as "a scheduler of kind dependent" {
+        /// The schedulers whose buildsets it waits for, of any project.
+        must "upstream" => upstream: OneOrMany<Text>,
+        /// How they must have ended. Default: success.
+        may "on" => on: Word<Condition>,
+        /// What it builds.
+        must "build" => build: RawBuild,
+        /// Requests with a higher one go first. Default: 0.
+        may "priority" => priority: Located<i64>,
+    }
+}
+
+shape! {
+    /// A scheduler of kind triggerable.
+    RawTriggerable as "a scheduler of kind triggerable" {
+        /// What it builds.
+        must "build" => build: RawBuild,
+        /// Requests with a higher one go first. Default: 0.
+        may "priority" => priority: Located<i64>,
+    }
+}
+
+shape! {
+    /// A scheduler of kind periodic.
+    RawPeriodic as "a scheduler of kind periodic" {
+        /// From one firing to the next.
+        must "every" => every: Located<Time>,
+        /// The repository whose branch is built. Default: the only one of its builders.
+        may "repository" => repository: Text,
+        /// The branch. Default: the repository's default branch.
+        may "branch" => branch: Text,
+        /// Whether nothing is built unless a change came since the last time. Default: false.
+        may "only-if-changed" => only_if_changed: Located<bool>,
+        /// Which changes count for `only-if-changed`.
+        may "when" => when: RawMatch,
+        /// What it builds.
+        must "build" => build: RawBuild,
+        /// Requests with a higher one go first. Default: 0.
+        may "priority" => priority: Located<i64>,
+    }
+}
+
+shape! {
+    /// A scheduler of kind nightly.
+    RawNightly as "a scheduler of kind nightly" {
+        /// When: minute, hour, day of month, month, day of week; or `@daily` and its like.
+        must "cron" => cron: Text,
+        /// The IANA time zone in which that is meant. Default: UTC.
+        may "timezone" => timezone: Text,
+        /// The repository whose branch is built. Default: the only one of its builders.
+        may "repository" => repository: Text,
+        /// The branch. Default: the repository's default branch.
+        may "branch" => branch: Text,
+        /// Whether nothing is built unless a change came since the last time. Default: false.
+        may "only-if-changed" => only_if_changed: Located<bool>,
+        /// Which changes count for `only-if-changed`.
+        may "when" => when: RawMatch,
+        /// What it builds.
+        must "build" => build: RawBuild,
+        /// Requests with a higher one go first. Default: 0.
+        may "priority" => priority: Located<i64>,
+    }
+}
+
+shape! {
+    /// A scheduler of kind force.
+    RawForce as "a scheduler of kind force" {
+        /// What may be said when it is started, by name.
+        may "parameters" => parameters: Named<RawParameter>,
+        /// What it builds.
+        must "build" => build: RawBuild,
+        /// Requests with a higher one go first. Default: 0.
+        may "priority" => priority: Located<i64>,
+    }
+}
+
+shape! {
+    /// One thing that may be said when starting a force scheduler.
+    RawParameter as "a parameter" {
+        /// What values it takes. Default: string.
+        may "type" => kind: Word<ParameterType>,
+        /// The values to choose from, for type choice.
+        may "choices" => choices: Vec<Located<Scalar>>,
+        /// The value if none is said.
+        may "default" => default: Located<Scalar>,
+        /// Whether a value must be said. Default: false.
+        may "required" => required: Located<bool>,
+        /// What it is for.
+        may "label" => label: Text,
+    }
+}
+
+either! {
+    /// How long a branch must be quiet.
+    RawQuiet as "a duration such as `30s`, or `{for, at-most}`" {
+        Text => For(Located<Time>),
+        Map => Full(RawQuietMap),
+    }
+}
+
+shape! {
+    /// How long a branch must be quiet before it is built.
+    RawQuietMap as "a quiet period" {
+        /// Since the last change.
+        must "for" => length: Located<Time>,
+        /// Since the first change that waits, at the latest. Default: ten times `for`.
+        may "at-most" => at_most: Located<Time>,
+    }
+}
+
+shape! {
+    /// A match: maps are *and*, lists are *or*, `!` takes away, globs by default, `re:` for a regular expression.
+    RawMatch as "a match" {
+        /// The repository's name.
+        may "repository" => repository: OneOrMany<Text>,
+        /// The project's name.
+        may "project" => project: OneOrMany<Text>,
+        /// The branch's name.
+        may "branch" => branch: OneOrMany<Text>,
+        /// The tag's name.
+        may "tag" => tag: OneOrMany<Text>,
+        /// Any author, as `Name <address>`.
+        may "author" => author: OneOrMany<Text>,
+        /// Any touched file's path.
+        may "files" => files: OneOrMany<Text>,
+        /// Any commit's message.
+        may "message" => message: OneOrMany<Text>,
+        /// The kind of event, such as `buildset.completed`.
+        may "event" => event: OneOrMany<Text>,
+        /// How a ref moved: created, moved, forced, deleted.
+        may "movement" => movement: OneOrMany<Text>,
+        /// The builder's name; a builder with a matrix stands for all its rows.
+        may "builder" => builder: OneOrMany<Text>,
+        /// The scheduler's name.
+        may "scheduler" => scheduler: OneOrMany<Text>,
+        /// An outcome.
+        may "outcome" => outcome: OneOrMany<Text>,
+        /// A cause.
+        may "cause" => cause: OneOrMany<Text>,
+        /// How the outcome compares with the one before: broke, still-failing, fixed, passing.
+        may "transition" => transition: OneOrMany<Text>,
+    }
+}
+
+either! {
+    /// What a scheduler builds.
+    RawBuild as "a list of builders, or a map of nodes" {
+        Text => One(Text),
+        List => Many(Vec<Text>),
+        Map => Graph(Named<RawNode>),
+    }
+}
+
+either! {
+    /// A node of a graph.
+    RawNode as "a builder's name, or `{builder, needs}`" {
+        Text => Builder(Text),
+        Map => Full(RawNodeMap),
+    }
+}
+
+shape! {
+    /// A node of a graph.
+    RawNodeMap as "a node" {
+        /// The builder that runs; all its rows, if it has a matrix. Default: the one of the node's name.
+        may "builder" => builder: Text,
+        /// The nodes that must have ended before.
+        may "needs" => needs: OneOrMany<RawNeed>,
+        /// Whether all needs must be met, or any one of them. Default: all.
+        may "mode" => mode: Word<NeedMode>,
+        /// Which rows of the builder's matrix: axis → values. Default: all.
+        may "matrix" => matrix: Entries<OneOrMany<Located<Scalar>>>,
+    }
+}
+
+either! {
+    /// A node that is needed.
+    RawNeed as "a node's name, or `{node, on}`" {
+        Text => Node(Text),
+        Map => Full(RawNeedMap),
+    }
+}
+
+shape! {
+    /// A node that is needed, and how it must have ended.
+    RawNeedMap as "a need" {
+        /// The node.
+        must "node" => node: Text,
+        /// How it must have ended. Default: success.
+        may "on" => on: Word<Condition>,
+    }
+}
+
+kinds! {
+    /// A way to tell people.
+    RawNotifier as "a notifier" {
+        /// By mail.
+        "mail" => Mail(RawMail),
+        /// On IRC.
+        "irc" => Irc(RawIrc),
+    }
+}
+
+shape! {
+    /// How mail is sent.
+    RawMail as "a notifier of kind mail" {
+        /// The server: `smtp://host:587` (STARTTLS) or `smtps://host:465`.
+        must "smtp" => smtp: Text,
+        /// The user name to log in with.
+        may "username" => username: Text,
+        /// The secret that holds the password.
+        may "password" => password: Text,
+        /// The sender, as `Name <address>`.
+        must "from" => from: Text,
+    }
+}
+
+shape! {
+    /// How to be on IRC.
+    RawIrc as "a notifier of kind irc" {
+        /// The server, as `host:port`.
+        must "server" => server: Text,
+        /// Whether TLS is spoken. Default: true.
+        may "tls" => tls: Located<bool>,
+        /// The nick. Default: gristmill.
+        may "nick" => nick: Text,
+        /// The channels to join.
+        must "channels" => channels: OneOrMany<Text>,
+        /// The account to log in with.
+        may "sasl" => sasl: RawSasl,
+    }
+}
+
+shape! {
+    /// An account on IRC.
+    RawSasl as "an account" {
+        /// The account's name.
+        must "user" => user: Text,
+        /// The secret that holds the password.
+        must "password" => password: Text,
+    }
+}
+
+shape! {
+    /// Which happenings are told, to whom.
+    RawRoute as "a route" {
+        /// Which happenings. Default: what broke, and what is fixed.
+        may "when" => when: RawMatch,
+        /// Who is told: notifiers, each perhaps with its recipients.
+        must "to" => to: OneOrMany<RawTarget>,
+        /// A template of one's own for the subject, or the line.
+        may "subject" => subject: Text,
+        /// A template of one's own for the text.
+        may "body" => body: Text,
+    }
+}
+
+either! {
+    /// A notifier, perhaps with its recipients.
+    RawTarget as "a notifier's name, or a map from it to its recipients" {
+        Text => Notifier(Text),
+        Map => Recipients(Entries<OneOrMany<Text>>),
+    }
+}

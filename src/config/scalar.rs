@@ -1,0 +1,219 @@
+//! Scalars: texts, booleans, whole numbers, durations.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::code;
+use super::diagnostic::Report;
+use super::shape::{Shape, wrong_type};
+use super::span::Located;
+use super::tree::{Content, Node};
+
+/// A text with its place.
+pub(super) type Text = Located<String>;
+
+impl Shape for String {
+    fn what() -> &'static str {
+        "a text"
+    }
+
+    /// Takes any scalar as it is written, so that `1.10`, `no` and `010` stay what they are.
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        match &*node.content {
+            Content::Text { text, .. } => Some(text.clone()),
+            _ => wrong_type(node, report),
+        }
+    }
+}
+
+impl Shape for bool {
+    fn what() -> &'static str {
+        "`true` or `false`"
+    }
+
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        match &*node.content {
+            Content::Text { text, is_plain: true } if text == "true" => Some(true),
+            Content::Text { text, is_plain: true } if text == "false" => Some(false),
+            Content::Text { text, .. } => {
+                let help = match text.to_ascii_lowercase().as_str() {
+                    "yes" | "on" | "y" | "1" | "true" => "write `true`",
+                    "no" | "off" | "n" | "0" | "false" => "write `false`",
+                    _ => "write one of the two, without quotes",
+                };
+                let message = format!("expected {}, found a text", Self::what());
+                report.say(code::WRONG_TYPE, node.span, message, "neither of the two", help);
+                None
+            }
+            _ => wrong_type(node, report),
+        }
+    }
+}
+
+impl Shape for i64 {
+    fn what() -> &'static str {
+        "a whole number"
+    }
+
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let Content::Text { text, .. } = &*node.content else { return wrong_type(node, report) };
+        let number = text.parse().ok();
+        if number.is_none() {
+            let message = format!("expected {}, found a text", Self::what());
+            report.say(code::BAD_NUMBER, node.span, message, "not a whole number", "write digits only, such as `4`");
+        }
+        number
+    }
+}
+
+/// A span of time as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Time(pub(super) Duration);
+
+/// The longest span that can be meant.
+const TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+impl Shape for Time {
+    fn what() -> &'static str {
+        "a duration such as `10m`"
+    }
+
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let Content::Text { text, .. } = &*node.content else { return wrong_type(node, report) };
+        match parse_time(text) {
+            Ok(span) => Some(Self(span)),
+            Err(problem) => {
+                let message = format!("`{}` is not a duration", text.chars().take(60).collect::<String>());
+                report.say(code::BAD_DURATION, node.span, message, problem.label(), problem.help(text));
+                None
+            }
+        }
+    }
+}
+
+/// Why a text is no duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TimeProblem {
+    NoUnit,
+    UnknownUnit,
+    NoNumber,
+    TooLong,
+}
+
+impl TimeProblem {
+    fn label(self) -> &'static str {
+        match self {
+            Self::NoUnit => "a number without a unit",
+            Self::UnknownUnit => "this unit is not known",
+            Self::NoNumber => "a number is needed first",
+            Self::TooLong => "longer than a year",
+        }
+    }
+
+    fn help(self, text: &str) -> String {
+        match self {
+            Self::NoUnit => format!("add a unit: `{text}s` for seconds, `{text}m` for minutes"),
+            Self::TooLong => "give at most `366d`".to_owned(),
+            _ => "use ms, s, m, h or d, such as `30s`, `10m`, `1h30m`, `2d`".to_owned(),
+        }
+    }
+}
+
+/// Reads `30s`, `1h30m`, `2 d`.
+fn parse_time(text: &str) -> Result<Duration, TimeProblem> {
+    let mut rest = text.trim();
+    let mut total = Duration::ZERO;
+    if rest.is_empty() {
+        return Err(TimeProblem::NoNumber);
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        if digits == 0 {
+            return Err(TimeProblem::NoNumber);
+        }
+        let number: u64 = rest[..digits].parse().map_err(|_| TimeProblem::TooLong)?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|c: char| c.is_ascii_digit() || c.is_whitespace()).unwrap_or(rest.len());
+        let span = match &rest[..letters] {
+            "ms" => Some(Duration::from_millis(number)),
+            "s" | "sec" | "second" | "seconds" => number.checked_mul(1).map(Duration::from_secs),
+            "m" | "min" | "minute" | "minutes" => number.checked_mul(60).map(Duration::from_secs),
+            "h" | "hour" | "hours" => number.checked_mul(3600).map(Duration::from_secs),
+            "d" | "day" | "days" => number.checked_mul(86_400).map(Duration::from_secs),
+            "" => return Err(TimeProblem::NoUnit),
+            _ => return Err(TimeProblem::UnknownUnit),
+        };
+        total = span.and_then(|span| total.checked_add(span)).ok_or(TimeProblem::TooLong)?;
+        rest = rest[letters..].trim_start();
+    }
+    if total > TIME_MAX { Err(TimeProblem::TooLong) } else { Ok(total) }
+}
+
+impl JsonSchema for Time {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A number with a unit (ms, s, m, h, d), or several: `30s`, `10m`, `1h30m`.",
+            "pattern": r"^\s*([0-9]+\s*(ms|s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)\s*)+$",
+        })
+    }
+}
+
+/// A scalar of any kind, taken as the text that is written: for labels, variables, properties, defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scalar(pub(super) String);
+
+impl Shape for Scalar {
+    fn what() -> &'static str {
+        "a text"
+    }
+
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        String::read(node, report).map(Self)
+    }
+}
+
+impl JsonSchema for Scalar {
+    fn schema_name() -> Cow<'static, str> {
+        "Scalar".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "number", "boolean"]})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_have_a_limit() {
+        for (text, wanted) in [
+            ("30s", Ok(30_000)),
+            ("1h30m", Ok(5_400_000)),
+            ("2 d", Ok(172_800_000)),
+            ("250ms", Ok(250)),
+            ("0s", Ok(0)),
+            ("10", Err(TimeProblem::NoUnit)),
+            ("10x", Err(TimeProblem::UnknownUnit)),
+            ("m10", Err(TimeProblem::NoNumber)),
+            ("-5m", Err(TimeProblem::NoNumber)),
+            ("", Err(TimeProblem::NoNumber)),
+            ("400d", Err(TimeProblem::TooLong)),
+            ("99999999999999999999d", Err(TimeProblem::TooLong)),
+        ] {
+            assert_eq!(parse_time(text).map(|span| span.as_millis()), wanted, "{text}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The JSON Schema of the language, for editors and other programs.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+use super::raw::RawFile;
+
+/// Gives the JSON Schema (draft 2020-12). It comes of the same description that the reader uses.
+pub fn schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut schema = generator.into_root_schema_for::<RawFile>().to_value();
+    refuse_null(&mut schema);
+    schema
+}
+
+/// Takes `null` away wherever it is one of several possibilities: a key is written with a value, or not at all.
+fn refuse_null(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(refuse_null),
+        Value::Object(object) => {
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(words)) = object.get_mut("enum") {
+                words.retain(|word| !word.is_null());
+            }
+            if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+                choices.retain(|choice| choice != &json!({"type": "null"}));
+                if let [Value::Object(only)] = choices.as_slice() {
+                    let only = only.clone();
+                    object.remove("anyOf");
+                    for (key, value) in only {
+                        object.entry(key).or_insert(value);
+                    }
+                }
+            }
+            object.values_mut().for_each(refuse_null);
+        }
+        _ => {}
+    }
+}

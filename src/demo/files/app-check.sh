@@ -1,0 +1,13 @@
+# Checks the till with a basket.
+set -eu
+case $1 in
+    small) want=1 ;;
+    large) want=4 ;;
+esac
+echo "counting a $1 basket"
+got=$(sh app/till.sh "$1") || true
+if [ "$got" != "$want" ]; then
+    echo "app/till.sh:8: error: the $1 basket has $want articles, and the till counted $got" >&2
+    exit 1
+fi
+echo "ok: $got"

@@ -1,0 +1,94 @@
+//! The built-in worker's way to the service: the worker protocol without a socket.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gristmill_model::WorkerName;
+use gristmill_model::protocol::{Hello, LogAddress, LogAppend, Refusal, Report, ReportBody, Welcome, WorkerCommand};
+use gristmill_schedulers::input::Denial;
+use gristmill_schedulers::{Input, Reply};
+use gristmill_worker::Master;
+
+use super::Fleet;
+use crate::engine::{Engine, EngineError};
+use crate::logs::{AppendError, LogStore};
+
+/// What one poll waits for a command.
+const POLL: Duration = Duration::from_secs(30);
+
+/// The service, as a worker in the same process sees it.
+#[derive(Debug, Clone)]
+pub struct LocalMaster {
+    /// Takes what is reported.
+    pub engine: Engine,
+    /// Keeps commands.
+    pub fleet: Fleet,
+    /// Keeps logs.
+    pub logs: LogStore,
+}
+
+#[async_trait]
+impl Master for LocalMaster {
+    async fn hello(&self, hello: Hello) -> Result<Welcome, Refusal> {
+        self.fleet.forget(&hello.worker);
+        match self.engine.submit(Input::Hello(hello)).await.map_err(unavailable)? {
+            Reply::Welcome(welcome) => Ok(welcome),
+            other => Err(Refusal::Unavailable { why: format!("the service answered a hello with {other:?}") }),
+        }
+    }
+
+    async fn poll(&self, worker: &WorkerName) -> Result<Vec<WorkerCommand>, Refusal> {
+        Ok(tokio::time::timeout(POLL, self.fleet.next(worker)).await.unwrap_or_default())
+    }
+
+    async fn report(&self, worker: &WorkerName, reports: Vec<Report>) -> Result<(), Refusal> {
+        // Submitted together, they usually share a turn; the inbox keeps their order.
+        let mut answers = Vec::with_capacity(reports.len());
+        for report in reports {
+            self.before(&report);
+            let (build, is_last) = (report.build, matches!(report.body, ReportBody::Finished { .. }));
+            let input = Input::Report { worker: worker.clone(), report };
+            answers.push((build, is_last, self.engine.post(input).await.map_err(unavailable)?));
+        }
+        for (build, is_last, answer) in answers {
+            match answer.receive().await.map_err(unavailable)? {
+                Reply::Refused(Denial::Fenced { build, epoch }) => return Err(Refusal::Fenced { build, epoch }),
+                Reply::Refused(denial) => return Err(Refusal::Unavailable { why: denial.to_string() }),
+                _ if is_last => self.fleet.release(build),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn append_log(&self, worker: &WorkerName, piece: LogAppend) -> Result<u64, Refusal> {
+        let LogAddress { build, epoch, .. } = piece.log;
+        if !self.fleet.holds(worker, build, epoch) {
+            return Err(Refusal::Fenced { build, epoch });
+        }
+        self.logs.append(&piece).map_err(|problem| match problem {
+            AppendError::Offset { length } => Refusal::Offset { length },
+            problem => Refusal::Unavailable { why: crate::chain::chain(&problem) },
+        })
+    }
+}
+
+impl LocalMaster {
+    /// Makes a step's log durable before its end is told.
+    fn before(&self, report: &Report) {
+        if let ReportBody::StepFinished { step, .. } = report.body {
+            let address = LogAddress { build: report.build, epoch: report.epoch, step };
+            if let Err(problem) = self.logs.seal(address) {
+                tracing::error!(
+                    "the log of build {} step {step} is not safe: {}",
+                    report.build,
+                    crate::chain::chain(&problem)
+                );
+            }
+        }
+    }
+}
+
+fn unavailable(problem: EngineError) -> Refusal {
+    Refusal::Unavailable { why: problem.to_string() }
+}

@@ -1,0 +1,380 @@
+//! The service: all parts put together, started and stopped in order.
+//!
+//! Started: the store, the engine, the configuration, then those who follow and those who feed. Stopped the other way
+//! round: first nobody feeds any more, then what is decided is committed, then the database is closed.
+
+mod control;
+mod notifiers;
+mod reload;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill_model::protocol::Origin;
+use gristmill_model::{Catalog, RepositoryName, Seq, WorkerName};
+use gristmill_schedulers::{Input, State};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Diagnostics, Loaded};
+use crate::engine::announce::Announcer;
+use crate::engine::turns::OriginOf;
+use crate::engine::{self, Engine, EngineError};
+use crate::fleet::Fleet;
+use crate::fleet::local::LocalMaster;
+use crate::logs::LogStore;
+use crate::sources::git::{Limits, location::Location, mirror};
+use crate::sources::{self, Sources, SweepReport};
+use crate::store::{Reader, Store, StoreError};
+use crate::web::{self, App, Guard, Info};
+
+/// How long the parts may take to stop; after that they are dropped where they stand, which loses nothing.
+const STOP_MAX: Duration = Duration::from_secs(10);
+/// The built-in worker's name.
+pub const LOCAL_WORKER: &str = "local";
+/// The label that every built-in worker has, so that builders can ask for it.
+const LOCAL_LABEL: &str = "local";
+
+/// What the service is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration's file.
+    pub file: PathBuf,
+    /// The folder for the database, mirrors, logs and workspaces.
+    pub data: PathBuf,
+    /// The address to listen on; port 0 for any that is free.
+    pub listen: SocketAddr,
+    /// Whether the built-in worker is started.
+    pub worker: bool,
+    /// Whether this is the demo, which the pages say.
+    pub demo: bool,
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The configuration has mistakes.
+    #[error("the configuration has mistakes\n{}", .0.render(false))]
+    Config(Diagnostics),
+    /// The store cannot be opened.
+    #[error("{0}")]
+    Store(#[source] StoreError),
+    /// The engine did not take the configuration.
+    #[error("the configuration was not put in force")]
+    Engine(#[from] EngineError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: is another service there? `--listen ADDRESS:PORT` takes another one")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something that the system must give was not given.
+    #[error("cannot start {what}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    engine: Engine,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    sources: sources::Handle,
+    notifiers: notifiers::Notifiers,
+    address: SocketAddr,
+    announced: watch::Receiver<Seq>,
+    stop: Stops,
+    tasks: Vec<JoinHandle<()>>,
+    engine_task: JoinHandle<()>,
+}
+
+/// What ends which part.
+#[derive(Debug, Default)]
+struct Stops {
+    /// Those who feed the engine and those who follow it.
+    parts: CancellationToken,
+    /// The engine.
+    engine: CancellationToken,
+}
+
+impl Service {
+    /// Starts everything. When it returns, pages are served and repositories are being looked at.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, the data folder or the address.
+    pub async fn start(options: Options) -> Result<Self, ServiceError> {
+        let loaded = config::load(&options.file).map_err(ServiceError::Config)?;
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .map_err(|source| ServiceError::Listen { address: options.listen, source })?;
+        let store = Store::open(&options.data).await.map_err(ServiceError::Store)?;
+        Self::assemble(options, loaded, listener, Arc::new(store)).await
+    }
+
+    async fn assemble(
+        options: Options,
+        loaded: Loaded,
+        listener: TcpListener,
+        store: Arc<Store>,
+    ) -> Result<Self, ServiceError> {
+        let address = listener.local_addr().map_err(system("the web server"))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let stop = Stops::default();
+        let logs = LogStore::new(options.data.join("logs"));
+        let fleet = Fleet::default();
+        let engine_options = engine::turns::Options {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            dispatch: Arc::new(fleet.clone()),
+            origin: origins(options.data.join("git")),
+        };
+        let (engine, engine_task) =
+            engine::turns::start(engine_options, stop.engine.clone()).await.map_err(ServiceError::Store)?;
+        let catalog = Arc::new(loaded.catalog);
+        let url = base_url(&catalog, address);
+        engine.submit(Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text }).await?;
+
+        let mut tasks = Vec::new();
+        let announced = start_announcer(&engine, &store, &logs, &url, &stop.parts, &mut tasks).await?;
+        let notifiers = notifiers::Notifiers::new(engine.clone(), store.reader().clone(), Arc::clone(&clock));
+        notifiers.configure(&catalog);
+        let sources = Sources::start(source_options(&engine, &options.data, &stop.parts))
+            .map_err(system("looking at repositories"))?;
+        if options.worker {
+            let master = LocalMaster { engine: engine.clone(), fleet, logs: logs.clone() };
+            tasks.push(start_worker(&catalog, &options.data, master, stop.parts.clone()));
+        }
+        let app = app(&options, &catalog, address, url, (&engine, &sources, &store), (logs, Arc::clone(&clock)), &stop);
+        let reload = reload::Reload {
+            guard: Arc::clone(&app.guard),
+            file: options.file.clone(),
+            engine: engine.clone(),
+            sources: sources.clone(),
+            notifiers: notifiers.clone(),
+            in_force: catalog.hash.clone(),
+        };
+        tasks.push(tokio::spawn(reload.run(stop.parts.clone())));
+        tasks.push(serve(listener, app, &engine, &sources, stop.parts.clone()));
+        Ok(Self { engine, store, clock, sources, notifiers, address, announced, stop, tasks, engine_task })
+    }
+
+    /// Gives the address that is listened on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives what follows the journal's head.
+    pub fn head(&self) -> watch::Receiver<Seq> {
+        self.engine.head()
+    }
+
+    /// Gives the reads.
+    pub fn reader(&self) -> &Reader {
+        self.store.reader()
+    }
+
+    /// Gives the engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Looks at a repository now, and comes back when what was found has been judged.
+    ///
+    /// # Errors
+    /// In words, why it could not be looked at.
+    pub async fn sweep(&self, repository: &RepositoryName) -> Result<SweepReport, String> {
+        self.sources.sweep_now(repository).await
+    }
+
+    /// Waits until nothing happens any more by itself: no build runs, everything is announced, nothing due is in the
+    /// outbox. What waits for time, for people or for a worker that nobody has is at rest.
+    pub async fn settle(&self) {
+        let (mut head, mut announced) = (self.engine.head(), self.announced.clone());
+        loop {
+            let seen = *head.borrow_and_update();
+            let told = *announced.borrow_and_update();
+            let is_idle = self.engine.look(|_, state| is_idle(state)).await.unwrap_or(true);
+            if is_idle && told >= seen && self.is_delivered().await && *head.borrow() == seen {
+                return;
+            }
+            tokio::select! {
+                changed = head.changed() => if changed.is_err() { return },
+                changed = announced.changed() => if changed.is_err() { return },
+                () = self.notifiers.moved() => {}
+            }
+        }
+    }
+
+    async fn is_delivered(&self) -> bool {
+        let due = self.store.reader().has_due_messages(self.clock.now()).await;
+        self.notifiers.under_way() == 0 && !due.unwrap_or(false)
+    }
+
+    /// Compares the engine's memory with the tables.
+    ///
+    /// # Errors
+    /// Where they differ.
+    pub async fn verify(&self) -> Result<(), String> {
+        let state = self.engine.look(|_, state| state.clone()).await.map_err(|problem| problem.to_string())?;
+        self.store.verify(&state).await
+    }
+
+    /// Stops everything in order. Running builds of the built-in worker end with it, and are tried again later.
+    pub async fn stop(self) {
+        let stopped = async {
+            self.stop.parts.cancel();
+            self.notifiers.stop().await;
+            for task in self.tasks {
+                join(task).await;
+            }
+            self.sources.closed().await;
+            self.stop.engine.cancel();
+            join(self.engine_task).await;
+            drop((self.engine, self.sources, self.notifiers));
+            match Arc::try_unwrap(self.store) {
+                Ok(store) => store.close().await,
+                Err(_) => error!("the database is still in use, and is closed by the end of the process"),
+            }
+        };
+        if tokio::time::timeout(STOP_MAX, stopped).await.is_err() {
+            error!("not everything stopped within {} s; nothing is lost by that", STOP_MAX.as_secs());
+        }
+    }
+}
+
+async fn join(task: JoinHandle<()>) {
+    if let Err(problem) = task.await {
+        error!("a part of the service had failed: {problem}");
+    }
+}
+
+fn is_idle(state: &State) -> bool {
+    state.builds.is_empty()
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> ServiceError {
+    move |source| ServiceError::System { what, source }
+}
+
+/// Gives the address that people reach the pages by, without a slash at the end.
+fn base_url(catalog: &Catalog, address: SocketAddr) -> String {
+    let configured = catalog.settings.url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+    configured.unwrap_or_else(|| format!("http://{address}"))
+}
+
+/// Workers of this machine fetch from the repository itself if it is here too, else from its mirror.
+fn origins(mirrors: PathBuf) -> OriginOf {
+    Arc::new(move |catalog: &Catalog, name: &RepositoryName| {
+        let repository = catalog.repositories.get(name)?;
+        let url = match Location::parse(&repository.url) {
+            Ok(location) if location.is_local() => repository.url.clone(),
+            _ => mirror::folder_of(&mirrors, name).to_string_lossy().into_owned(),
+        };
+        Some(Origin { url })
+    })
+}
+
+async fn start_announcer(
+    engine: &Engine,
+    store: &Store,
+    logs: &LogStore,
+    url: &str,
+    stop: &CancellationToken,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<watch::Receiver<Seq>, ServiceError> {
+    let announcer =
+        Announcer { engine: engine.clone(), reader: store.reader().clone(), logs: logs.clone(), url: url.to_owned() };
+    let (done, announced) = watch::channel(Seq(0));
+    tasks.push(tokio::spawn(announcer.run(done, stop.clone())));
+    Ok(announced)
+}
+
+fn source_options(engine: &Engine, data: &Path, stop: &CancellationToken) -> sources::Options {
+    let secrets = {
+        let engine = engine.clone();
+        Arc::new(move |name: &gristmill_model::SecretName| control::secret(&engine.catalog(), name))
+    };
+    sources::Options {
+        engine: Arc::new(engine.clone()),
+        mirrors: data.join("git"),
+        secrets,
+        limits: Limits::default(),
+        ssh: PathBuf::from("ssh"),
+        seed: u64::from(std::process::id()),
+        stop: stop.clone(),
+    }
+}
+
+fn start_worker(catalog: &Catalog, data: &Path, master: LocalMaster, stop: CancellationToken) -> JoinHandle<()> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let slots = catalog.settings.local_slots.unwrap_or(cores);
+    let mut options = gristmill_worker::Options::new(WorkerName::from(LOCAL_WORKER), slots, data.join("worker"));
+    options.labels = catalog.settings.local_labels.clone();
+    options.labels.entry(LOCAL_LABEL.to_owned()).or_insert_with(|| "yes".to_owned());
+    tokio::spawn(async move {
+        if let Err(problem) = gristmill_worker::run(options, Arc::new(master), stop).await {
+            error!("the built-in worker has stopped: {}", crate::chain::chain(&problem));
+        }
+    })
+}
+
+fn app(
+    options: &Options,
+    catalog: &Catalog,
+    address: SocketAddr,
+    url: String,
+    (engine, sources, store): (&Engine, &sources::Handle, &Store),
+    (logs, clock): (LogStore, Arc<dyn Clock>),
+    stop: &Stops,
+) -> App {
+    let info = Info {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        listen: address,
+        catalog_file: Some(options.file.clone()),
+        base_url: url,
+        demo: options.demo,
+    };
+    let token = control::token(catalog);
+    let guard = Guard::new(address, catalog.settings.url.as_deref(), token.as_deref());
+    let control = Arc::new(control::Controls { engine: engine.clone(), sources: sources.clone() });
+    App::new(control, store.reader().clone(), logs, clock, (info, guard, stop.parts.clone()))
+}
+
+fn serve(
+    listener: TcpListener,
+    app: App,
+    engine: &Engine,
+    sources: &sources::Handle,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    let hooks = axum::Router::new();
+    let router = web::router_with(app, hooks);
+    tokio::spawn(async move {
+        let until = stop.clone();
+        let served = axum::serve(listener, router).with_graceful_shutdown(async move { until.cancelled().await });
+        // Open streams end by the same stop; a client that never reads is not waited for.
+        tokio::select! {
+            ended = served => if let Err(problem) = ended {
+                error!("the web server has failed: {problem}");
+            },
+            () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(2)).await } => {
+                info!("connections that were still open are cut");
+            }
+        }
+    })
+}

@@ -1,0 +1,150 @@
+//! One bare mirror per repository elsewhere: objects, and a name for each tip so that the next fetch can say what is
+//! already here.
+//!
+//! The mirror keeps no ref under the name that the server gives it. Names are therefore never a file name here, `a` and
+//! `a/b` may follow each other, and the whole set is written at once.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use git2::{Oid, Repository};
+use gristmill_model::RepositoryName;
+
+use super::SweepError;
+use super::listing::Listing;
+use super::location::Location;
+use super::sweep::{Look, Moved};
+use super::transport::{Connection, Opening};
+
+/// Packs that a mirror may gather, one with each fetch, before they are put together.
+pub const PACKS_MAX: usize = 50;
+
+/// Gives the folder of a repository's mirror under `folder`. Any name makes one that is safe as a file name.
+pub fn folder_of(folder: &Path, repository: &RepositoryName) -> PathBuf {
+    let mut name = String::new();
+    for byte in repository.as_str().bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            b'.' if !name.is_empty() => name.push('.'),
+            _ => write!(name, "%{byte:02x}").expect("writing to a string works"),
+        }
+    }
+    folder.join(format!("{name}.git"))
+}
+
+pub(super) fn connect(look: &Look<'_>, location: &Location) -> Result<Connection, SweepError> {
+    Connection::open(&Opening {
+        location,
+        login: &look.login,
+        patience: &look.patience,
+        bytes_max: look.limits.bytes,
+        ssh: look.ssh,
+    })
+}
+
+/// Fetches what moved and is not here, and gives the mirror.
+pub(super) fn fetch(
+    look: &Look<'_>,
+    connection: Connection,
+    listing: &Listing,
+    moved: &[Moved],
+) -> Result<Repository, SweepError> {
+    let repository = open(look.mirror)?;
+    let wanted: BTreeSet<Oid> = moved
+        .iter()
+        .filter_map(|moved| listing.objects.get(&moved.name).copied())
+        .filter(|&oid| !is_here(&repository, oid))
+        .collect();
+    if wanted.is_empty() {
+        connection.part();
+        return Ok(repository);
+    }
+    connection.download(&repository, &wanted)?;
+    let kept = listing.objects.values().copied().filter(|&oid| is_here(&repository, oid)).collect();
+    keep(&repository, &kept).map_err(|error| broken(look.mirror, error.to_string()))?;
+    // Opened anew, because the names were written behind this handle's back.
+    open(look.mirror)
+}
+
+fn is_here(repository: &Repository, oid: Oid) -> bool {
+    repository.odb().is_ok_and(|odb| odb.exists(oid))
+}
+
+fn open(path: &Path) -> Result<Repository, SweepError> {
+    match Repository::open_bare(path) {
+        Ok(repository) => Ok(repository),
+        Err(_) => {
+            // Not there yet, or half made: nothing in a mirror is worth more than a fetch.
+            remove(path).map_err(|error| broken(path, error.to_string()))?;
+            Repository::init_bare(path).map_err(|error| broken(path, error.message().to_owned()))
+        }
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Throws the mirror away if it is the reason for an error, so that the next look makes it again.
+pub(super) fn discard_if_broken(look: &Look<'_>, error: &SweepError) {
+    if matches!(error, SweepError::Reading(_)) {
+        tracing::warn!(repository = %look.repository, "the mirror is thrown away, because it cannot be read: {error}");
+        if let Err(error) = remove(look.mirror) {
+            tracing::error!(repository = %look.repository, "the mirror cannot be thrown away: {error}");
+        }
+    }
+}
+
+/// Puts packs together once there are many, so that finding an object stays cheap. Only the small ones are rewritten, and
+/// nothing is thrown away. libgit2 cannot do this, so the system's git does; without it the mirror is only slower.
+pub(super) fn tidy(path: &Path, packs_max: usize) {
+    let is_pack = |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|kind| kind == "pack");
+    let Ok(entries) = std::fs::read_dir(path.join("objects/pack")) else { return };
+    if entries.flatten().filter(is_pack).count() <= packs_max {
+        return;
+    }
+    let mut git = std::process::Command::new("git");
+    git.arg("-C").arg(path).args(["repack", "-d", "-q", "--geometric=2"]);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").stdin(std::process::Stdio::null());
+    let problem = match git.output() {
+        Ok(output) if output.status.success() => return,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!("the packs of the mirror `{}` cannot be put together: {problem}", path.display());
+}
+
+/// Writes the names of all tips at once, as git's own `packed-refs`.
+fn keep(repository: &Repository, tips: &BTreeSet<Oid>) -> std::io::Result<()> {
+    let mut text = String::from("# pack-refs with: sorted \n");
+    for tip in tips {
+        writeln!(text, "{tip} refs/tips/{tip}").expect("writing to a string works");
+    }
+    let mut file = tempfile::NamedTempFile::new_in(repository.path())?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    file.persist(repository.path().join("packed-refs"))?;
+    Ok(())
+}
+
+fn broken(path: &Path, problem: String) -> SweepError {
+    SweepError::Mirror { path: path.display().to_string(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_makes_a_folder_of_its_own_inside() {
+        let folder = |name: &str| folder_of(Path::new("/d"), &RepositoryName::from(name)).display().to_string();
+        assert_eq!(folder("app"), "/d/app.git");
+        assert_eq!(folder("team/app.v2"), "/d/team%2fapp.v2.git");
+        assert_eq!(folder(".."), "/d/%2e..git");
+        assert_eq!(folder("a%2f"), "/d/a%252f.git");
+        assert_eq!(folder("ä"), "/d/%c3%a4.git");
+    }
+}

@@ -1,0 +1,162 @@
+//! What can go wrong with the store, and who must act.
+
+use std::path::PathBuf;
+
+use gristmill_model::Seq;
+
+/// The underlying error of whatever library failed.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the store did not do what was asked. Nothing is half done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {}: it must be a folder that this user may write to", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process serves the data folder.
+    #[error(
+        "another gristmill ({process}) already serves the data folder {}: stop it first, or give this one a folder of \
+         its own",
+        folder.display()
+    )]
+    InUse {
+        /// Which folder.
+        folder: PathBuf,
+        /// `process 812`, as far as it is known.
+        process: String,
+    },
+    /// The SQLite in this program has known defects.
+    #[error("this program was built with SQLite {found}, which can damage databases: build it with {wanted} or newer")]
+    DatabaseTooOld {
+        /// What it is.
+        found: String,
+        /// What it must be at least.
+        wanted: String,
+    },
+    /// The database would not keep what it acknowledges.
+    #[error("the database did not take the setting `{setting}` (it says `{found}`): is it on a network file system?")]
+    Setting {
+        /// Which setting and value.
+        setting: String,
+        /// What it has instead.
+        found: String,
+    },
+    /// The file is a database of something else.
+    #[error("{} is a database, but not of gristmill: move it away, or give another data folder", file.display())]
+    Foreign {
+        /// Which file.
+        file: PathBuf,
+    },
+    /// A newer version of this program has written the database.
+    #[error(
+        "the database in {} was written by a newer gristmill (schema {found}, this one knows up to {known}): run that \
+         version, or restore a backup from before the upgrade",
+        folder.display()
+    )]
+    SchemaNewer {
+        /// The data folder.
+        folder: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The newest schema that this program knows.
+        known: i64,
+    },
+    /// A migration was applied with another text than this program has.
+    #[error(
+        "the database in {} was made by a different development version (migration {number} `{name}` has another \
+         text): restore a backup, or start with an empty data folder",
+        folder.display()
+    )]
+    SchemaDiffers {
+        /// The data folder.
+        folder: PathBuf,
+        /// Which migration.
+        number: i64,
+        /// Its name.
+        name: String,
+    },
+    /// The disk is full or failing, or the database is held by somebody else.
+    #[error("cannot {doing}: {}", hint(*is_transient))]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Whether trying again later may help by itself.
+        is_transient: bool,
+        /// What the database said.
+        #[source]
+        source: Source,
+    },
+    /// A write would have broken a rule: a defect of this program. The turn was taken back.
+    #[error("{table} {id} is not as the turn expects: {why}")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The row.
+        id: String,
+        /// Which rule, in a sentence.
+        why: String,
+    },
+    /// A stored row says something that this program cannot read.
+    #[error("cannot read `{column}` of table {table}: {why}")]
+    Unreadable {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The database refused a statement: a defect of this program.
+    #[error("cannot {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// What the database said.
+        #[source]
+        source: Source,
+    },
+    /// The turn is larger than any turn may be.
+    #[error("the turn has {found} events, and one may have {max}")]
+    TooLarge {
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Says whether trying again later may help without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Io { is_transient: true, .. })
+    }
+}
+
+fn hint(is_transient: bool) -> &'static str {
+    if is_transient { "the disk is full or busy" } else { "the database file cannot be used" }
+}
+
+/// Why a turn was not committed. Nothing of it was written.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else has written: load the state again.
+    #[error("the journal's head is {found}, not {expected}: another master has taken over")]
+    HeadMoved {
+        /// Where the turn expected it.
+        expected: Seq,
+        /// Where it is.
+        found: Seq,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

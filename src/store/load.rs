@@ -1,0 +1,97 @@
+//! Loading the state from the tables: exactly what folding every event would give.
+
+use gristmill_schedulers::State;
+
+use super::StoreError;
+use super::dialect::{Connection, failed, sql};
+use super::record::Record;
+use super::rows;
+use super::tx::Tx;
+
+const HEAD_AND_LAST_IDS: &str = "SELECT journal_head.seq AS head,
+    (SELECT COALESCE(MAX(id), 0) FROM change) AS change_last,
+    (SELECT COALESCE(MAX(id), 0) FROM delivery) AS delivery_last,
+    (SELECT COALESCE(MAX(id), 0) FROM buildset) AS buildset_last,
+    (SELECT COALESCE(MAX(id), 0) FROM request) AS request_last,
+    (SELECT COALESCE(MAX(id), 0) FROM build) AS build_last,
+    (SELECT COALESCE(MAX(id), 0) FROM incident) AS incident_last,
+    (SELECT COALESCE(MAX(id), 0) FROM outbox) AS message_last
+    FROM journal_head WHERE one = 1";
+
+/// Loads the state on the connection that writes, so that no turn comes between two reads.
+pub(super) async fn run(connection: &mut Connection) -> Result<State, StoreError> {
+    sql("BEGIN").execute(&mut *connection).await.map_err(failed("begin to load the state"))?;
+    let loaded = read(&mut Tx::on(connection)).await;
+    sql("ROLLBACK").execute(connection).await.map_err(failed("end loading the state"))?;
+    loaded
+}
+
+async fn read(tx: &mut Tx<'_>) -> Result<State, StoreError> {
+    let mut state = State::default();
+    read_head(tx, &mut state).await?;
+    rows::repository::load(tx, &mut state).await?;
+    rows::verdict::load_held(tx, &mut state).await?;
+    rows::timer::load(tx, &mut state).await?;
+    rows::recipe::load(tx, &mut state).await?;
+    rows::buildset::load_open(tx, &mut state).await?;
+    rows::request::load_open(tx, &mut state).await?;
+    rows::build::load_open(tx, &mut state).await?;
+    rows::step::load_open(tx, &mut state).await?;
+    rows::worker::load(tx, &mut state).await?;
+    rows::standing::load(tx, &mut state).await?;
+    rows::incident::load_open(tx, &mut state).await?;
+    rows::upstream::load_unused(tx, &mut state).await?;
+    Ok(state)
+}
+
+async fn read_head(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError> {
+    for row in &tx.rows("load the journal's head", sql(HEAD_AND_LAST_IDS)).await? {
+        let row = Record::of("journal_head", row);
+        state.head = row.id("head")?;
+        state.last.change = row.id("change_last")?;
+        state.last.delivery = row.id("delivery_last")?;
+        state.last.buildset = row.id("buildset_last")?;
+        state.last.request = row.id("request_last")?;
+        state.last.build = row.id("build_last")?;
+        state.last.incident = row.id("incident_last")?;
+        state.last.message = row.id("message_last")?;
+    }
+    Ok(())
+}
+
+/// Compares a state in memory with one of the tables, part by part, so that a difference is small enough to read.
+pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
+    macro_rules! same {
+        ($($part:ident),* $(,)?) => {
+            // Taken apart, so that a part that is added to the state cannot be forgotten here.
+            let State { $($part: _),* } = memory;
+            $(if memory.$part != tables.$part {
+                return Err(format!(
+                    "`{}` differs\n in memory: {:?}\nin tables: {:?}",
+                    stringify!($part), memory.$part, tables.$part
+                ));
+            })*
+        };
+    }
+    same!(
+        head,
+        last,
+        repositories,
+        tips,
+        held,
+        timers,
+        recipes,
+        buildsets,
+        requests,
+        ready,
+        first_request,
+        needs,
+        needed_by,
+        builds,
+        workers,
+        standings,
+        incidents,
+        upstreams,
+    );
+    Ok(())
+}

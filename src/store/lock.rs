@@ -1,0 +1,56 @@
+//! One service per data folder: a lock that the system frees when its holder dies, however it dies.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use super::{LOCK_FILE, StoreError};
+
+/// Bytes of a lock file that are read: a process id has fewer.
+const LOCK_BYTES_MAX: u64 = 32;
+
+/// Holds the folder until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Takes the folder, which is made (for this user alone) if it is not there.
+pub(super) fn take(folder: &Path) -> Result<Lock, StoreError> {
+    let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+    // Not truncated on opening: until the lock is held, the file says who holds it.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(folder.join(LOCK_FILE))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::InUse { folder: folder.to_owned(), process: holder(&mut file) });
+        }
+        Err(TryLockError::Error(source)) => return Err(unusable(source)),
+    }
+    write_holder(&mut file).map_err(unusable)?;
+    Ok(Lock { _file: file })
+}
+
+fn write_holder(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.take(LOCK_BYTES_MAX).read_to_string(&mut text);
+    match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(process)) => format!("process {process}"),
+        _ => "a process that is just starting".to_owned(),
+    }
+}

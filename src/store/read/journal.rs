@@ -1,0 +1,57 @@
+//! The journal as followers and the API read it, and the answers kept for callers who repeat themselves.
+
+use gristmill_model::{BuildId, BuildsetId, RequestId, Seq};
+
+use super::Reader;
+use super::row::{Cells, ReadError, id_list};
+
+const OLDEST: &str = "SELECT MIN(seq) AS seq FROM event";
+const BUILDSETS_OF_BUILDS: &str =
+    "SELECT id, buildset FROM build WHERE id IN (SELECT value FROM json_each($1)) LIMIT $2";
+const BUILDSETS_OF_REQUESTS: &str =
+    "SELECT id, buildset FROM request WHERE id IN (SELECT value FROM json_each($1)) LIMIT $2";
+
+#[cfg(test)]
+pub(crate) const LISTS: [(&str, &str); 2] =
+    [("buildsets of builds", BUILDSETS_OF_BUILDS), ("buildsets of requests", BUILDSETS_OF_REQUESTS)];
+
+impl Reader {
+    /// Gives the number of the oldest event that is kept.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn oldest_event(&self) -> Result<Option<Seq>, ReadError> {
+        let row = sqlx::query(OLDEST).fetch_one(self.pool()).await?;
+        Cells(&row).opt_id("seq", Seq)
+    }
+
+    /// Gives the buildsets of builds; unknown builds are passed over.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn buildsets_of_builds(&self, builds: &[BuildId]) -> Result<Vec<(BuildId, BuildsetId)>, ReadError> {
+        let pairs = self.pairs(BUILDSETS_OF_BUILDS, builds.iter().map(|id| id.0).collect()).await?;
+        Ok(pairs.into_iter().map(|(id, buildset)| (BuildId(id), buildset)).collect())
+    }
+
+    /// Gives the buildsets of requests; unknown requests are passed over.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn buildsets_of_requests(
+        &self,
+        requests: &[RequestId],
+    ) -> Result<Vec<(RequestId, BuildsetId)>, ReadError> {
+        let pairs = self.pairs(BUILDSETS_OF_REQUESTS, requests.iter().map(|id| id.0).collect()).await?;
+        Ok(pairs.into_iter().map(|(id, buildset)| (RequestId(id), buildset)).collect())
+    }
+
+    async fn pairs(&self, sql: &'static str, ids: Vec<i64>) -> Result<Vec<(i64, BuildsetId)>, ReadError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+        let rows = sqlx::query(sql).bind(id_list(ids)).bind(count).fetch_all(self.pool()).await?;
+        super::row::read_all(&rows, |cells| Ok((cells.int("id")?, cells.id("buildset", BuildsetId)?)))
+    }
+}

@@ -1,0 +1,60 @@
+//! Reads for pages and the API: one query, one view struct, every list with a limit.
+//!
+//! Nothing here writes. What is read may be newer than the head that was read before it, never older: a page that goes
+//! on from that head by events applies some of them twice, which changes nothing.
+//!
+//! A read is a single statement and so sees one moment. Nothing here begins a transaction: a caller may drop a read at
+//! any time, and a connection that went back to the pool inside a transaction would show the past from then on.
+
+pub mod blame;
+pub mod build;
+pub mod buildset;
+pub mod change;
+pub mod follow;
+pub mod incident;
+pub mod journal;
+pub mod outside;
+pub mod overview;
+pub mod request;
+pub mod row;
+pub mod scheduler;
+
+pub use blame::{CulpritRange, FailingStep, HappeningFacts, Suspect};
+pub use build::{BuildDetail, BuildFilter, BuildNeighbours, BuildRow, StepBrief, StepRow};
+pub use buildset::{BuildsetDetail, BuildsetFilter, BuildsetRow, Counts, Downstream, EdgeRow, StampRow};
+pub use change::{ChangeDetail, ChangeFilter, ChangeRow, ShaLookup, VerdictRow};
+pub use follow::{DeliveryBody, DueMessage, RecalledAnswer};
+pub use incident::{IncidentBuilder, IncidentRow};
+pub use outside::{DeliveryRow, MessageFilter, MessageRow, RepositoryRow, TipRow, WorkerRow};
+pub use overview::{Overview, ProjectRow, StripCell, Totals};
+pub use request::{NeedRow, RequestDetail, RequestRow};
+pub use row::{Page, ReadError};
+pub use scheduler::{HeldRow, SchedulerState, TimerRow};
+
+use super::dialect::Pool;
+
+/// Rows that a list gives when nothing else is said.
+pub const LIMIT_DEFAULT: i64 = 50;
+/// Rows that a list gives at the most.
+pub const LIMIT_MAX: i64 = 200;
+
+/// Reads from the store. Cheap to clone; all clones share the same few connections.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pool: Pool,
+}
+
+impl Reader {
+    pub(in crate::store) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Gives the pool.
+    pub(in crate::store) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}

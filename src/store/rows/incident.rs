@@ -1,0 +1,101 @@
+//! Incidents: what one culprit range broke, builder by builder.
+
+use gristmill_model::{BuildId, BuilderName, Incident, IncidentId, Suspects, Timestamp};
+use gristmill_schedulers::State;
+
+use super::standing;
+use crate::store::StoreError;
+use crate::store::dialect::sql;
+use crate::store::record::{Record, to_json};
+use crate::store::tx::Tx;
+
+const OPEN: &str = "INSERT INTO incident (id, branch, first_build, suspects, opened_at) VALUES ($1, $2, $3, $4, $5)";
+const NARROW: &str = "UPDATE incident SET suspects = $2 WHERE id = $1 AND closed_at IS NULL";
+/// A builder that was good again and broke once more is broken.
+const BREAK: &str = "INSERT INTO incident_builder (incident, builder, broke_build) VALUES ($1, $2, $3)
+    ON CONFLICT (incident, builder) DO UPDATE SET broke_build = excluded.broke_build, fixed_build = NULL";
+const EASE: &str = "UPDATE incident_builder SET fixed_build = $3 WHERE incident = $1 AND builder = $2";
+const CLOSE: &str = "UPDATE incident SET closed_at = $2 WHERE id = $1 AND closed_at IS NULL";
+
+pub(super) const LOAD_OPEN: &str =
+    "SELECT id, branch, first_build, suspects, opened_at FROM incident WHERE closed_at IS NULL";
+pub(super) const LOAD_BUILDERS: &str = "SELECT incident_builder.incident, incident_builder.builder,
+        incident_builder.broke_build, incident_builder.fixed_build
+    FROM incident CROSS JOIN incident_builder
+    WHERE incident.closed_at IS NULL AND incident_builder.incident = incident.id";
+
+pub(super) async fn opened(
+    tx: &mut Tx<'_>,
+    id: IncidentId,
+    key: standing::Key<'_>,
+    build: BuildId,
+    suspects: &Suspects,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let open = sql(OPEN).bind(id.0).bind(key.branch).bind(build.0).bind(to_json(suspects)).bind(at.0);
+    tx.one("incident", id, open).await?;
+    broke(tx, id, key.builder, build).await?;
+    standing::belongs_to(tx, key, id).await
+}
+
+pub(super) async fn joined(
+    tx: &mut Tx<'_>,
+    id: IncidentId,
+    builder: &BuilderName,
+    build: BuildId,
+    suspects: &Suspects,
+) -> Result<(), StoreError> {
+    tx.one("incident", id, sql(NARROW).bind(id.0).bind(to_json(suspects))).await?;
+    broke(tx, id, builder, build).await?;
+    standing::belongs_to_known(tx, builder, id, true).await
+}
+
+async fn broke(tx: &mut Tx<'_>, id: IncidentId, builder: &BuilderName, build: BuildId) -> Result<(), StoreError> {
+    let broke = sql(BREAK).bind(id.0).bind(builder.as_str()).bind(build.0);
+    tx.one("incident_builder", format!("{id} {builder}"), broke).await
+}
+
+pub(super) async fn eased(
+    tx: &mut Tx<'_>,
+    id: IncidentId,
+    builder: &BuilderName,
+    build: BuildId,
+) -> Result<(), StoreError> {
+    let ease = sql(EASE).bind(id.0).bind(builder.as_str()).bind(build.0);
+    tx.one("incident_builder", format!("{id} {builder}"), ease).await?;
+    standing::belongs_to_known(tx, builder, id, false).await
+}
+
+pub(super) async fn closed(tx: &mut Tx<'_>, id: IncidentId, at: Timestamp) -> Result<(), StoreError> {
+    tx.one("incident", id, sql(CLOSE).bind(id.0).bind(at.0)).await
+}
+
+/// Loads open incidents.
+pub(in crate::store) async fn load_open(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError> {
+    for row in &tx.rows("load open incidents", sql(LOAD_OPEN)).await? {
+        let row = Record::of("incident", row);
+        let incident = Incident {
+            id: row.id("id")?,
+            branch: row.text("branch")?,
+            first_build: row.id("first_build")?,
+            builders: Default::default(),
+            fixed: Default::default(),
+            suspects: row.json("suspects")?,
+            opened_at: row.time("opened_at")?,
+            closed_at: None,
+        };
+        state.incidents.insert(incident.id, incident);
+    }
+    for row in &tx.rows("load broken builders", sql(LOAD_BUILDERS)).await? {
+        let row = Record::of("incident_builder", row);
+        let id: IncidentId = row.id("incident")?;
+        let builder: BuilderName = row.text("builder")?.into();
+        if let Some(incident) = state.incidents.get_mut(&id) {
+            if let Some(fixed) = row.id_maybe("fixed_build")? {
+                incident.fixed.insert(builder.clone(), fixed);
+            }
+            incident.builders.insert(builder, row.id("broke_build")?);
+        }
+    }
+    Ok(())
+}

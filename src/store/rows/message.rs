@@ -1,0 +1,47 @@
+//! The outbox: a message is due until it is delivered or given up, and then stays as it is (S17).
+
+use gristmill_model::{Message, MessageId, Timestamp};
+
+use crate::store::StoreError;
+use crate::store::dialect::sql;
+use crate::store::record::to_json;
+use crate::store::tx::Tx;
+
+const QUEUE: &str = "INSERT INTO outbox
+    (id, event, notifier, target, key, body, state, attempts, due_at, at, incident)
+    VALUES ($1, $2, $3, $4, $5, $6, 'due', 0, $7, $7, $8)";
+const DELIVER: &str = "UPDATE outbox SET state = 'delivered', attempts = attempts + 1, receipt = $2, error = NULL
+    WHERE id = $1 AND state = 'due'";
+const DEFER: &str = "UPDATE outbox SET attempts = $2, error = $3, due_at = $4 WHERE id = $1 AND state = 'due'";
+const GIVE_UP: &str = "UPDATE outbox SET state = 'dead', error = $2 WHERE id = $1 AND state = 'due'";
+
+pub(super) async fn queued(tx: &mut Tx<'_>, message: &Message) -> Result<(), StoreError> {
+    let queue = sql(QUEUE)
+        .bind(message.id.0)
+        .bind(message.event.0)
+        .bind(message.notifier.as_str())
+        .bind(message.target.as_str())
+        .bind(message.key.as_str())
+        .bind(to_json(message))
+        .bind(message.at.0)
+        .bind(message.incident.map(|incident| incident.0));
+    tx.one("outbox", message.id, queue).await
+}
+
+pub(super) async fn delivered(tx: &mut Tx<'_>, id: MessageId, receipt: &str) -> Result<(), StoreError> {
+    tx.one("outbox", id, sql(DELIVER).bind(id.0).bind(receipt)).await
+}
+
+pub(super) async fn deferred(
+    tx: &mut Tx<'_>,
+    id: MessageId,
+    attempts: u32,
+    error: &str,
+    due: Timestamp,
+) -> Result<(), StoreError> {
+    tx.one("outbox", id, sql(DEFER).bind(id.0).bind(attempts).bind(error).bind(due.0)).await
+}
+
+pub(super) async fn dead(tx: &mut Tx<'_>, id: MessageId, error: &str) -> Result<(), StoreError> {
+    tx.one("outbox", id, sql(GIVE_UP).bind(id.0).bind(error)).await
+}

@@ -1,0 +1,28 @@
+//! Recipes, each once under its digest.
+
+use std::sync::Arc;
+
+use gristmill_model::{Digest, Recipe};
+use gristmill_schedulers::State;
+
+use crate::store::StoreError;
+use crate::store::dialect::sql;
+use crate::store::record::{Record, to_json};
+use crate::store::tx::Tx;
+
+const RECORD: &str = "INSERT INTO recipe (digest, body) VALUES ($1, $2)";
+pub(super) const LOAD: &str = "SELECT digest, body FROM recipe";
+
+pub(super) async fn recorded(tx: &mut Tx<'_>, digest: &Digest, recipe: &Recipe) -> Result<(), StoreError> {
+    tx.one("recipe", digest, sql(RECORD).bind(digest.as_str()).bind(to_json(recipe))).await
+}
+
+/// Loads all recipes.
+pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError> {
+    for row in &tx.rows("load recipes", sql(LOAD)).await? {
+        let row = Record::of("recipe", row);
+        let recipe: Recipe = row.json("body")?;
+        state.recipes.insert(row.text("digest")?.into(), Arc::new(recipe));
+    }
+    Ok(())
+}

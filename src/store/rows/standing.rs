@@ -1,0 +1,80 @@
+//! What the last telling build said of a builder on a branch.
+
+use std::collections::BTreeMap;
+
+use gristmill_model::{BuildId, BuilderName, ChangeId, IncidentId, Outcome, RepositoryName, Timestamp};
+use gristmill_schedulers::State;
+use gristmill_schedulers::state::Standing;
+
+use crate::store::StoreError;
+use crate::store::dialect::sql;
+use crate::store::record::{Record, to_json};
+use crate::store::tx::Tx;
+
+/// Whose standing.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    pub(super) builder: &'a BuilderName,
+    pub(super) branch: &'a str,
+}
+
+/// A bad outcome keeps what was good before: blame is counted from there.
+const TURN: &str = "INSERT INTO standing (builder, branch, outcome, build, good, at) VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (builder, branch) DO UPDATE SET outcome = excluded.outcome, build = excluded.build, at = excluded.at,
+        good = CASE WHEN $7 = 1 THEN excluded.good ELSE standing.good END";
+const MARK: &str = "UPDATE standing SET incident = $3 WHERE builder = $1 AND branch = $2";
+const MARK_BY_INCIDENT: &str = "UPDATE standing SET incident = $3
+    WHERE builder = $1 AND branch = (SELECT branch FROM incident WHERE id = $2)";
+pub(super) const LOAD: &str = "SELECT builder, branch, outcome, build, good, incident FROM standing";
+
+pub(super) async fn turned(
+    tx: &mut Tx<'_>,
+    key: Key<'_>,
+    outcome: Outcome,
+    build: BuildId,
+    contains: &BTreeMap<RepositoryName, ChangeId>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let good = if outcome.is_good() { to_json(contains) } else { "{}".to_owned() };
+    let turn = sql(TURN)
+        .bind(key.builder.as_str())
+        .bind(key.branch)
+        .bind(outcome.as_str())
+        .bind(build.0)
+        .bind(good)
+        .bind(at.0)
+        .bind(i64::from(outcome.is_good()));
+    tx.one("standing", format!("{} {}", key.builder, key.branch), turn).await
+}
+
+/// Says which incident a standing belongs to.
+pub(super) async fn belongs_to(tx: &mut Tx<'_>, key: Key<'_>, incident: IncidentId) -> Result<(), StoreError> {
+    let mark = sql(MARK).bind(key.builder.as_str()).bind(key.branch).bind(incident.0);
+    tx.one("standing", format!("{} {}", key.builder, key.branch), mark).await
+}
+
+/// Says whether a builder's standing on an incident's branch belongs to that incident.
+pub(super) async fn belongs_to_known(
+    tx: &mut Tx<'_>,
+    builder: &BuilderName,
+    incident: IncidentId,
+    belongs: bool,
+) -> Result<(), StoreError> {
+    let mark = sql(MARK_BY_INCIDENT).bind(builder.as_str()).bind(incident.0).bind(belongs.then_some(incident.0));
+    tx.one("standing", format!("{builder} of incident {incident}"), mark).await
+}
+
+/// Loads all standings.
+pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError> {
+    for row in &tx.rows("load standings", sql(LOAD)).await? {
+        let row = Record::of("standing", row);
+        let standing = Standing {
+            outcome: row.word("outcome", Outcome::parse)?,
+            build: row.id("build")?,
+            good: row.json("good")?,
+            incident: row.id_maybe("incident")?,
+        };
+        state.standings.insert((row.text("builder")?.into(), row.text("branch")?), standing);
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! What schedulers made of changes: one row per pair; only a held one may be replaced (S3).
+
+use std::fmt;
+
+use gristmill_model::Verdict;
+use gristmill_schedulers::State;
+use gristmill_schedulers::state::HeldChange;
+
+use crate::store::StoreError;
+use crate::store::dialect::{GIVE_VERDICTS, sql};
+use crate::store::record::{Record, to_json};
+use crate::store::tx::Tx;
+
+pub(super) const LOAD_HELD: &str = "SELECT verdict.change, verdict.scheduler, verdict.until, verdict.at,
+        change.repository, change.branch, change.new
+    FROM verdict JOIN change ON change.id = verdict.change
+    WHERE verdict.kind = 'held' ORDER BY verdict.change";
+
+/// Writes verdicts that were given one after the other: by one statement, because every change meets every scheduler.
+pub(super) async fn given(tx: &mut Tx<'_>, verdicts: &[&Verdict]) -> Result<(), StoreError> {
+    tx.many("verdict", Pairs(verdicts), verdicts.len(), sql(GIVE_VERDICTS).bind(to_json(&verdicts))).await
+}
+
+/// Names verdicts, if anybody wants to know.
+struct Pairs<'a>(&'a [&'a Verdict]);
+
+impl fmt::Display for Pairs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, verdict) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{} {}", verdict.change, verdict.scheduler)?;
+        }
+        Ok(())
+    }
+}
+
+/// Loads held changes.
+pub(in crate::store) async fn load_held(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError> {
+    for row in &tx.rows("load held changes", sql(LOAD_HELD)).await? {
+        let row = Record::of("verdict", row);
+        let held = HeldChange {
+            change: row.id("change")?,
+            revision: row.text("new")?.into(),
+            at: row.time("at")?,
+            until: row.time_maybe("until")?,
+        };
+        let branch = (row.text("repository")?.into(), row.text("branch")?);
+        state.held.entry(row.text("scheduler")?.into()).or_default().entry(branch).or_default().push(held);
+    }
+    Ok(())
+}

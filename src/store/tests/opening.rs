@@ -1,0 +1,204 @@
+//! One service per folder, the right schema, and a disk that fills up.
+
+use std::path::Path;
+
+use gristmill_model::*;
+
+use super::fixture::*;
+use crate::store::dialect::{self, Connection, sql};
+use crate::store::{CommitError, DATABASE_FILE, LOCK_FILE, Store, StoreError, Turn, commit, load, migrate};
+
+async fn connect(folder: &Path) -> Connection {
+    dialect::open_writer(&folder.join(DATABASE_FILE)).await.unwrap()
+}
+
+/// Opens a store that was changed behind its back by `text`, and gives the refusal.
+async fn refusal_after(text: &'static str) -> StoreError {
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(folder.path()).await.unwrap().close().await;
+    sqlx::raw_sql(text).execute(&mut connect(folder.path()).await).await.unwrap();
+    let refusal = Store::open(folder.path()).await.unwrap_err();
+    assert!(refusal.to_string().contains(folder.path().to_str().unwrap()), "{refusal}");
+    refusal
+}
+
+#[tokio::test]
+async fn a_second_service_on_the_same_folder_is_refused_and_told_who_is_there() {
+    let world = World::new().await;
+    let refusal = Store::open(world.folder.path()).await.unwrap_err();
+    assert!(matches!(refusal, StoreError::InUse { .. }));
+    let text = refusal.to_string();
+    assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
+    assert!(text.contains(world.folder.path().to_str().unwrap()), "{text}");
+    world.restart().await;
+}
+
+#[tokio::test]
+async fn a_lock_file_that_nobody_holds_is_no_obstacle() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(LOCK_FILE), "999999999 and a longer text than any process id has").unwrap();
+    Store::open(folder.path()).await.unwrap().close().await;
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join(LOCK_FILE)).unwrap(),
+        format!("{}\n", std::process::id()),
+        "the file names its last holder and nothing else"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let refusal = Store::open(&file.join("data")).await.unwrap_err();
+    assert!(refusal.to_string().contains("file/data"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_new_data_folder_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("a/data");
+    Store::open(&data).await.unwrap().close().await;
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_in_clear_words() {
+    let refusal = refusal_after("INSERT INTO schema_version (number, name, sha256) VALUES (99, 'future', '')").await;
+    assert!(matches!(refusal, StoreError::SchemaNewer { found: 99, .. }));
+    assert!(refusal.to_string().contains("newer gristmill (schema 99, this one knows up to 1)"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_migration_that_was_applied_with_another_text_is_refused() {
+    let refusal = refusal_after("UPDATE schema_version SET sha256 = 'other' WHERE number = 1").await;
+    assert!(matches!(refusal, StoreError::SchemaDiffers { number: 1, .. }), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_database_of_something_else_is_refused_and_left_alone() {
+    let refusal = refusal_after("DROP TABLE schema_version").await;
+    assert!(matches!(refusal, StoreError::Foreign { .. }), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(DATABASE_FILE), "once upon a time ".repeat(1000)).unwrap();
+    let refusal = Store::open(folder.path()).await.unwrap_err();
+    assert!(matches!(refusal, StoreError::Io { is_transient: false, .. }), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = connect(folder.path()).await;
+    let broken = migrate::Migration { number: 1, name: "broken", text: "CREATE TABLE half (a INTEGER); CREATE TABEL" };
+    assert!(migrate::apply_all(&mut connection, folder.path(), &[broken]).await.is_err());
+    let right = migrate::Migration { number: 1, name: "right", text: "CREATE TABLE half (a INTEGER)" };
+    let next = migrate::Migration { number: 2, name: "next", text: "ALTER TABLE half ADD COLUMN b INTEGER" };
+    let all = [right, next];
+    migrate::apply_all(&mut connection, folder.path(), &all[..1]).await.unwrap();
+    migrate::apply_all(&mut connection, folder.path(), &all).await.unwrap();
+    migrate::apply_all(&mut connection, folder.path(), &all).await.unwrap();
+    sql("SELECT a, b FROM half").fetch_all(&mut connection).await.unwrap();
+}
+
+#[test]
+fn migrations_are_numbered_from_one_without_gaps() {
+    let numbers: Vec<i64> = migrate::MIGRATIONS.iter().map(|migration| migration.number).collect();
+    assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn readers_cannot_write() {
+    let world = World::new().await;
+    let write = sql("UPDATE journal_head SET seq = 7").execute(world.store.reader().pool()).await;
+    assert!(write.unwrap_err().to_string().contains("readonly"));
+    world.store.verify(&world.state).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_does_not_take_its_turn_along() {
+    let mut world = World::new().await;
+    let turn = world.turn(vec![EventBody::RepositorySeen { repository: "lib".into() }]);
+    {
+        let mut commit = std::pin::pin!(world.store.commit(turn));
+        assert!(futures_util::poll!(commit.as_mut()).is_pending());
+    }
+    let state = world.store.load().await.unwrap();
+    assert_eq!(state.head, Seq(1));
+    assert!(state.repositories.contains_key("lib"));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_to_pass_and_nothing_is_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = connect(folder.path()).await;
+    migrate::bring_up_to_date(&mut connection, folder.path()).await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 200").execute(&mut connection).await.unwrap();
+    let mut head = Seq(0);
+    let refused = loop {
+        let change = change(head.0 / 2 + 1, head.0 / 2 + 1, (head.0 > 0).then_some(1), Some(1));
+        let failing =
+            EventBody::SourceFailing { repository: "lib".into(), error: "x".repeat(3000), failures: head.0 as u32 };
+        let events = vec![EventBody::ChangeSeen { change }, failing];
+        let turn = Turn { expected_head: head, events, ..Turn::default() };
+        match commit::run(&mut connection, &turn).await {
+            (Ok(new), true) => head = new,
+            (Ok(_), false) => panic!("what was committed leaves a connection clean"),
+            (Err(error), is_clean) => {
+                if !is_clean {
+                    connection = connect(folder.path()).await;
+                }
+                break error;
+            }
+        }
+    };
+    assert!(head.0 > 10, "it took {head} events to fill 200 pages");
+    match refused {
+        CommitError::Store(error @ StoreError::Io { .. }) => assert!(error.is_transient(), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    let state = load::run(&mut connection).await.unwrap();
+    assert_eq!((state.head, state.last.change), (head, ChangeId(head.0 / 2)));
+    drop(connection);
+
+    // With room again, the next turn goes on where the last good one ended.
+    let store = Store::open(folder.path()).await.unwrap();
+    let events = vec![EventBody::RepositorySeen { repository: "lib".into() }];
+    let turn = Turn { expected_head: head, events, ..Turn::default() };
+    assert_eq!(store.commit(turn).await.unwrap(), head.next());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn loading_the_state_reads_nothing_that_is_finished() {
+    use sqlx::Row as _;
+    const GROWING: [&str; 10] = [
+        "build",
+        "buildset",
+        "change",
+        "edge",
+        "incident",
+        "incident_builder",
+        "request",
+        "step",
+        "upstream",
+        "verdict",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = connect(folder.path()).await;
+    migrate::bring_up_to_date(&mut connection, folder.path()).await.unwrap();
+    for text in crate::store::rows::LOADS {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+        for row in sqlx::query(explain).fetch_all(&mut connection).await.unwrap() {
+            let detail: String = row.get("detail");
+            let mut words = detail.split(' ');
+            let scans = words.next() == Some("SCAN") && words.next().is_some_and(|table| GROWING.contains(&table));
+            let index_holds_only_open = detail.ends_with("_open") || detail.ends_with("_unused");
+            assert!(!scans || index_holds_only_open, "{detail} for\n{text}");
+        }
+    }
+}

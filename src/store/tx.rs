@@ -1,0 +1,80 @@
+//! A transaction that is under way: every write says which row it means and how many it expects to hit.
+
+use std::fmt::Display;
+
+use super::StoreError;
+use super::dialect::{self, Connection, Row, Statement};
+
+/// A transaction that is under way, on the one connection that writes.
+pub(super) struct Tx<'c> {
+    connection: &'c mut Connection,
+}
+
+impl<'c> Tx<'c> {
+    /// Works inside the transaction that was begun on `connection`.
+    pub(super) fn on(connection: &'c mut Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Writes exactly one row of `table`, the one called `id`; anything else is an inconsistency.
+    pub(super) async fn one(
+        &mut self,
+        table: &'static str,
+        id: impl Display,
+        statement: Statement,
+    ) -> Result<(), StoreError> {
+        match self.run(table, &id, statement).await? {
+            0 => Err(inconsistent(table, id, "there is no such row in the state that this write starts from")),
+            written => expect(table, id, 1, written),
+        }
+    }
+
+    /// Writes exactly `count` rows of `table`, which belong to `id`, by one statement.
+    pub(super) async fn many(
+        &mut self,
+        table: &'static str,
+        id: impl Display,
+        count: usize,
+        statement: Statement,
+    ) -> Result<(), StoreError> {
+        let written = self.run(table, &id, statement).await?;
+        expect(table, id, count, written)
+    }
+
+    /// Writes any number of rows of `table`, and gives how many.
+    pub(super) async fn any(
+        &mut self,
+        table: &'static str,
+        id: impl Display,
+        statement: Statement,
+    ) -> Result<u64, StoreError> {
+        self.run(table, &id, statement).await
+    }
+
+    /// Reads rows.
+    pub(super) async fn rows(&mut self, doing: &'static str, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        statement.fetch_all(&mut *self.connection).await.map_err(dialect::failed(doing))
+    }
+
+    async fn run(&mut self, table: &'static str, id: &impl Display, statement: Statement) -> Result<u64, StoreError> {
+        match statement.execute(&mut *self.connection).await {
+            Ok(done) => Ok(done.rows_affected()),
+            Err(error) => match dialect::broken_rule(&error) {
+                Some(rule) => Err(inconsistent(table, id, &rule)),
+                None => Err(dialect::failed("write a turn")(error)),
+            },
+        }
+    }
+}
+
+fn expect(table: &'static str, id: impl Display, count: usize, written: u64) -> Result<(), StoreError> {
+    if usize::try_from(written) == Ok(count) {
+        return Ok(());
+    }
+    Err(inconsistent(table, id, &format!("{count} rows were to be written, and {written} would have been")))
+}
+
+/// A write that would break a rule.
+pub(super) fn inconsistent(table: &'static str, id: impl Display, why: &str) -> StoreError {
+    StoreError::Inconsistent { table, id: id.to_string(), why: why.to_owned() }
+}

@@ -1,0 +1,125 @@
+//! The thread that owns the one connection that writes.
+//!
+//! Callers hand in jobs over a bounded channel and wait for the answer. A caller that is dropped while it waits changes
+//! nothing: the job is done by this thread, from begin to commit, and only its answer goes nowhere. Not even the end of
+//! the runtime that the callers live in interrupts a transaction.
+
+use std::path::PathBuf;
+
+use gristmill_model::Seq;
+use gristmill_schedulers::State;
+use sqlx::Connection as _;
+use tokio::sync::{mpsc, oneshot};
+
+use super::dialect::{self, Connection};
+use super::lock::Lock;
+use super::{CommitError, StoreError, Turn, commit, load};
+
+/// Jobs that may wait; one more makes its caller wait to hand it in.
+const JOBS_WAITING_MAX: usize = 64;
+
+enum Job {
+    Commit(Turn, oneshot::Sender<Result<Seq, CommitError>>),
+    Load(oneshot::Sender<Result<State, StoreError>>),
+}
+
+/// The handle to the writing thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    finished: oneshot::Receiver<()>,
+}
+
+impl Writer {
+    /// Starts the thread. It holds `lock` until its connection is closed.
+    pub(super) fn start(connection: Connection, file: PathBuf, lock: Lock) -> std::io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel(JOBS_WAITING_MAX);
+        let (finish, finished) = oneshot::channel();
+        // A runtime of its own, with nothing to look after but this: waiting for the database is then as cheap as one
+        // thread waiting for another can be, and a statement is mostly waiting.
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let desk = Desk { connection: Some(connection), file };
+        std::thread::Builder::new().name("gristmill-store".into()).spawn(move || {
+            runtime.block_on(work(desk, inbox));
+            drop(lock);
+            // Nobody waits for the end when the store was dropped instead of closed.
+            let _nobody_waits = finish.send(()).is_err();
+        })?;
+        Ok(Self { jobs, finished })
+    }
+
+    /// Hands in a turn and waits for its commit.
+    pub(super) async fn commit(&self, turn: Turn) -> Result<Seq, CommitError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job::Commit(turn, done)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Asks for the state, between two turns.
+    pub(super) async fn load(&self) -> Result<State, StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job::Load(done)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Finishes the jobs that were handed in, and closes the connection.
+    pub(super) async fn close(self) {
+        drop(self.jobs);
+        if self.finished.await.is_err() {
+            tracing::error!("the store's writing thread had died before it was closed");
+        }
+    }
+}
+
+async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>) {
+    while let Some(job) = inbox.recv().await {
+        // Whoever asked may be gone by now; the work counts all the same.
+        let _caller_is_gone = match job {
+            Job::Commit(turn, done) => done.send(desk.commit(turn).await).is_err(),
+            Job::Load(done) => done.send(desk.load().await).is_err(),
+        };
+    }
+    desk.close().await;
+}
+
+/// The connection, opened again after a failure that leaves it in doubt.
+struct Desk {
+    connection: Option<Connection>,
+    file: PathBuf,
+}
+
+impl Desk {
+    async fn commit(&mut self, turn: Turn) -> Result<Seq, CommitError> {
+        let connection = self.connection().await?;
+        let (result, is_clean) = commit::run(connection, &turn).await;
+        self.keep_if(is_clean).await;
+        result
+    }
+
+    async fn load(&mut self) -> Result<State, StoreError> {
+        load::run(self.connection().await?).await
+    }
+
+    async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        if self.connection.is_none() {
+            self.connection = Some(dialect::open_writer(&self.file).await?);
+        }
+        Ok(self.connection.as_mut().expect("it was opened above"))
+    }
+
+    /// Lets go of a connection whose transaction could not be taken back: closing it does that for certain.
+    async fn keep_if(&mut self, is_clean: bool) {
+        if !is_clean {
+            tracing::warn!("the database connection is opened again, because a transaction could not be taken back");
+            self.close().await;
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(error = %error, "the database connection did not close in order: {error}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The service as a worker sees it.
+//!
+//! The built-in worker has an implementation without a socket; a remote one speaks HTTP. The worker's code cannot tell.
+
+use async_trait::async_trait;
+use gristmill_model::WorkerName;
+use gristmill_model::protocol::{Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
+
+/// What a worker asks of the service. Everything may be repeated without harm.
+///
+/// Every future may be dropped half-way; what it said has then been taken, or not.
+#[async_trait]
+pub trait Master: Send + Sync + 'static {
+    /// Introduces the worker, and learns which of its builds are no longer its own.
+    async fn hello(&self, hello: Hello) -> Result<Welcome, Refusal>;
+
+    /// Asks for commands, for at most [`POLL_SECONDS_MAX`] seconds; empty when there is nothing.
+    async fn poll(&self, worker: &WorkerName) -> Result<Vec<WorkerCommand>, Refusal>;
+
+    /// Says what happened in one build, in the order of the reports' numbers. A number that was seen before is passed
+    /// over. There are at most [`REPORTS_MAX`](gristmill_model::protocol::limit::REPORTS_MAX) reports.
+    async fn report(&self, worker: &WorkerName, reports: Vec<Report>) -> Result<(), Refusal>;
+
+    /// Appends a piece to a log, and learns the log's length afterwards.
+    async fn append_log(&self, worker: &WorkerName, piece: LogAppend) -> Result<u64, Refusal>;
+}
+
+/// How long a [`Master::poll`] may take, in seconds.
+pub const POLL_SECONDS_MAX: u64 = 30;

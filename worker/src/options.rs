@@ -1,0 +1,45 @@
+//! What a worker is told when it starts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use gristmill_model::WorkerName;
+use gristmill_model::protocol::limit;
+
+use crate::Backoff;
+use crate::environment;
+
+/// What a worker is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name.
+    pub name: WorkerName,
+    /// Labels besides those that are found out ([`crate::labels::detect`]); these win.
+    pub labels: BTreeMap<String, String>,
+    /// How many builds it runs at once. The service counts them.
+    pub slots: u32,
+    /// Its own folder: workspaces, caches. No other worker may use it.
+    pub data: PathBuf,
+    /// The environment that steps start from, before the builder's own.
+    pub environment: BTreeMap<String, String>,
+    /// Bytes of one step's log; of what is more than that only the end is kept.
+    pub log_bytes_max: u64,
+    /// The waits before something is said again to a service that cannot take it.
+    pub backoff: Backoff,
+}
+
+impl Options {
+    /// Makes the options of a worker with nothing special about it. The steps' environment is a few variables of this
+    /// process (`PATH`, `HOME`, …).
+    pub fn new(name: WorkerName, slots: u32, data: PathBuf) -> Self {
+        Self {
+            name,
+            labels: BTreeMap::new(),
+            slots,
+            data,
+            environment: environment::base(std::env::vars_os()),
+            log_bytes_max: limit::LOG_BYTES_MAX,
+            backoff: Backoff::default(),
+        }
+    }
+}
