@@ -273,6 +273,13 @@ mod tests {
         assert!(html.contains(">app</td>"), "{html}");
     }
 
+    #[test]
+    fn nothing_is_said_twice() {
+        let plain = write(&catalog(None, None), "mail", &sample::broke());
+        let again = Happening { detail: Some("step test: exit code 2\n".to_owned()), ..sample::broke() };
+        assert_eq!(write(&catalog(None, None), "mail", &again), plain);
+    }
+
     fn check_line(happening: &Happening, wanted: Expect) {
         wanted.assert_eq(&write(&catalog(None, None), "irc", happening).subject);
     }
