@@ -13,6 +13,9 @@ pub mod headers;
 pub mod stream;
 pub mod why;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
