@@ -22,6 +22,11 @@ impl Code {
         if self.0.starts_with("G3") { Severity::Warning } else { Severity::Mistake }
     }
 
+    /// Says whether what stands there may be a password, which is then not shown.
+    pub(super) fn conceals(self) -> bool {
+        [SECRET_VALUE, PASSWORD_IN_URL].contains(&self)
+    }
+
     /// Gives all codes.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|&(code, _)| code)
@@ -154,6 +159,10 @@ codes! {
          the environment variable (`env`) or `file` that holds the value, and use the name.";
     UNKNOWN_NOTIFIER = "G2107", "No notifier has this name. Notifiers are named under `notifiers`.";
     UNKNOWN_ROW = "G2108", "The matrix has no such axis, or the axis has no such value.";
+    SECRET_VALUE = "G2109",
+        "A value stands where the name of a secret belongs. This file is read, copied and shown by many; so name the \
+         secret under `secrets` with the environment variable (`env`) or `file` that holds the value, and use the name. \
+         If the value was ever pushed or shared, change it.";
     CYCLE = "G2110",
         "Nodes of a `build:` need each other in a circle, so that none of them could ever start. Remove one of the \
          edges.";

@@ -180,6 +180,13 @@ impl Report {
         self.add(Diagnostic { code, span, message: message.into(), label: label.into(), help: help.into() });
     }
 
+    /// Says whether a mistake was found within a place, so that nothing that follows of it needs to be said.
+    pub(super) fn has_within(&self, whole: Span) -> bool {
+        self.items.iter().any(|item| {
+            item.severity() == Severity::Mistake && item.span.start >= whole.start && item.span.end <= whole.end
+        })
+    }
+
     /// Says whether a mistake was found.
     pub(super) fn has_mistakes(&self) -> bool {
         self.left_out > 0 || self.items.iter().any(|item| item.severity() == Severity::Mistake)

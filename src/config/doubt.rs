@@ -1,6 +1,6 @@
 //! Doubts: what can be used, but will not do what was probably meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gristmill_model::Catalog;
 
@@ -14,6 +14,10 @@ const FOUND_OUT: [&str; 5] = ["cores", "memory", "hostname", "kernel", "distribu
 /// Warns of builders that cannot run or are never built, of schedulers that nobody starts, and of what nothing uses.
 pub(super) fn warn(resolver: &mut Resolver<'_>, catalog: &Catalog) {
     requirements(resolver, catalog);
+    // What is not used may be meant where something unknown is named; the mistake says enough.
+    if resolver.report.has_mistakes() {
+        return;
+    }
     never_built(resolver);
     never_started(resolver);
     unused(resolver);
@@ -29,10 +33,12 @@ fn local_labels(catalog: &Catalog) -> BTreeMap<String, String> {
 
 fn requirements(resolver: &mut Resolver<'_>, catalog: &Catalog) {
     let labels = local_labels(catalog);
+    let mut said = BTreeSet::new();
     for (name, builder) in &catalog.builders {
         for (label, wanted) in &builder.recipe.requires {
             let has = labels.get(label);
-            if has == Some(wanted) || (has.is_none() && FOUND_OUT.contains(&label.as_str())) {
+            let is_open = (has.is_none() && FOUND_OUT.contains(&label.as_str())) || wanted.contains("${matrix.");
+            if has == Some(wanted) || is_open || !said.insert((&builder.family, label, wanted)) {
                 continue;
             }
             let Some(raw) = raw_builder(resolver, &builder.family) else { continue };
@@ -57,13 +63,11 @@ fn raw_builder<'a>(resolver: &Resolver<'a>, family: &str) -> Option<&'a RawBuild
 
 fn never_built(resolver: &mut Resolver<'_>) {
     let raw = resolver.raw;
-    let mut built = std::collections::BTreeSet::new();
+    let mut built = BTreeSet::new();
     for build in raw.schedulers.iter().flat_map(|all| all.iter()).filter_map(|(_, scheduler)| scheduler?.build()) {
         built.extend(build.builders());
     }
-    // A scheduler that could not be read may have built anything.
-    let is_complete = raw.schedulers.iter().flat_map(|all| all.iter()).all(|(_, scheduler)| scheduler.is_some());
-    for (name, _) in raw.builders.iter().flat_map(|all| all.iter()).filter(|_| is_complete) {
+    for (name, _) in raw.builders.iter().flat_map(|all| all.iter()) {
         if !built.contains(name.as_str()) {
             let message = format!("no scheduler builds `{}`", name.value);
             let help = "name it under `build` of a scheduler, or remove it";
@@ -74,8 +78,7 @@ fn never_built(resolver: &mut Resolver<'_>) {
 
 fn never_started(resolver: &mut Resolver<'_>) {
     let raw = resolver.raw;
-    let is_complete = raw.builders.iter().flat_map(|all| all.iter()).all(|(_, builder)| builder.is_some());
-    for (name, scheduler) in raw.schedulers.iter().flat_map(|all| all.iter()).filter(|_| is_complete) {
+    for (name, scheduler) in raw.schedulers.iter().flat_map(|all| all.iter()) {
         let is_triggerable = matches!(scheduler, Some(RawScheduler::Triggerable(_)));
         if is_triggerable && !resolver.used.contains(&(Noun::Scheduler, name.value.clone())) {
             let message = format!("nothing triggers `{}`", name.value);

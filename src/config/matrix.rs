@@ -10,7 +10,7 @@ use super::diagnostic::Report;
 use super::nearest::nearest;
 use super::raw::{RawAxis, RawAxisValue};
 use super::scalar::{Scalar, Text};
-use super::shape::{Entries, check_name, list};
+use super::shape::{Entries, Named, list};
 use super::span::{Located, Span};
 
 /// Rows of one matrix.
@@ -71,7 +71,7 @@ impl Family {
 type RawRow = Entries<Located<Scalar>>;
 
 /// Expands a matrix: all combinations, without those that a row of `exclude` matches, then the rows of `include`.
-pub(super) fn expand(name: &Text, raw: Option<&Entries<RawAxis>>, report: &mut Report) -> Family {
+pub(super) fn expand(name: &Text, raw: Option<&Named<RawAxis>>, report: &mut Report) -> Family {
     let Some(raw) = raw else {
         return Family { name: name.value.clone(), rows: vec![Row::default()], is_known: true };
     };
@@ -158,7 +158,7 @@ fn rows_of<'a>(items: &'a [RawAxisValue], key: &Text, report: &mut Report) -> Ve
 }
 
 fn values_of(axis: &Text, items: &[RawAxisValue], report: &mut Report) -> Vec<String> {
-    check_name(axis, report);
+    
     let mut values: Vec<String> = Vec::new();
     for item in items {
         match item {
@@ -214,6 +214,7 @@ pub(super) fn axes_help(wanted: &str, known: &[&str]) -> String {
     match nearest(wanted, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "the builder has no `matrix`".to_owned(),
+        None if known.len() == 1 => format!("its only axis is {}", list(known)),
         None => format!("its axes are {}", list(known)),
     }
 }

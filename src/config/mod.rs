@@ -3,7 +3,8 @@
 //! In reading order: `tree` makes nodes with exact places of the text; `shape` and `scalar` are the small reader, and
 //! `raw` describes the language with it (the JSON Schema of [`schema`] comes of the same description); `resolve` gives
 //! the raw values their meaning, `matrix` expands rows, `cycle` refuses circles, `doubt` warns of what can never
-//! happen. `diagnostic`, `code` and `render` are how mistakes look. [`resolve_secret`] reads a secret when it is needed.
+//! happen. `diagnostic`, `code` and `render` are how mistakes look. [`init_text`] writes a first file, and
+//! [`resolve_secret`] reads a secret when it is needed.
 //!
 //! Nothing here panics on any input, and nothing follows a name out of the text: the only file that is read is the one
 //! that [`load`] is given.
@@ -12,6 +13,7 @@ mod code;
 mod cycle;
 mod diagnostic;
 mod doubt;
+mod init;
 mod load;
 mod matrix;
 mod nearest;
@@ -30,6 +32,7 @@ mod tree;
 
 pub use code::{Code, explain};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use init::{Detected, InitError, InitReport, init_text};
 pub use load::{Loaded, load, read};
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secret};

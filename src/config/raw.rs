@@ -9,14 +9,14 @@ use super::shape::{Entries, Named, OneOrMany, Word, either, kinds, shape, words}
 use super::span::Located;
 
 words!(Forge as "a kind of forge" { "github" => Self::Github, "generic" => Self::Generic });
-words!(FirstSight as "what to do with the refs seen first" { "record" => Self::Record, "build" => Self::Build });
+words!(FirstSight as "a choice for `first-sight`" { "record" => Self::Record, "build" => Self::Build });
 words!(CheckoutMethod as "a method of checkout" {
     "incremental" => Self::Incremental, "clean" => Self::Clean, "fresh" => Self::Fresh,
 });
-words!(OnFailure as "what a failure means" {
+words!(OnFailure as "a choice for `on-failure`" {
     "halt" => Self::Halt, "continue" => Self::Continue, "warn" => Self::Warn, "ignore" => Self::Ignore,
 });
-words!(OnWarnings as "what warnings mean" { "warn" => Self::Warn, "fail" => Self::Fail, "ignore" => Self::Ignore });
+words!(OnWarnings as "a choice for `on-warnings`" { "warn" => Self::Warn, "fail" => Self::Fail, "ignore" => Self::Ignore });
 words!(Condition as "a condition" {
     "success" => Self::Success, "failure" => Self::Failure, "finished" => Self::Finished,
 });
@@ -48,7 +48,7 @@ pub(super) enum ParameterType {
 shape! {
     /// A whole configuration. Keys that start with `x-` are left alone: a place for anchors.
     #[schemars(title = "Gristmill configuration", extend("patternProperties" = {"^x-": true}))]
-    RawFile as "the file" {
+    RawFile as "the configuration" {
         /// What concerns the service itself.
         may "gristmill" => settings: RawSettings,
         /// Repositories to watch, by name.
@@ -162,7 +162,7 @@ shape! {
         /// Environment variables of every step.
         may "environment" => environment: Entries<Located<Scalar>>,
         /// Axes whose every combination of values makes a builder of its own.
-        may "matrix" => matrix: Entries<RawAxis>,
+        may "matrix" => matrix: Named<RawAxis>,
         /// What it does, in order.
         must "steps" => steps: Vec<RawStepItem>,
         /// How often an attempt that ended for infrastructure reasons is repeated. Default: 2.
@@ -172,7 +172,7 @@ shape! {
 
 either! {
     /// What a builder builds from.
-    RawSource as "a repository's name, a list of them, or a map of codebases" {
+    RawSource as "a repository's name, several, or a map of codebases" {
         Text => One(Text),
         List => Many(Vec<Text>),
         Map => Codebases(Named<RawSourceUse>),
@@ -256,7 +256,7 @@ shape! {
 
 either! {
     /// A method, or a map with it.
-    RawCheckout as "a method of checkout: `incremental`, `clean` or `fresh`" {
+    RawCheckout as "`incremental`, `clean` or `fresh`" {
         Text => Method(Word<CheckoutMethod>),
         Map => Map(RawCheckoutMap),
     }
@@ -264,7 +264,7 @@ either! {
 
 either! {
     /// A script, or a program with its arguments.
-    RawRun as "a command: a text for the shell, or a list of a program and its arguments" {
+    RawRun as "a command as a text or a list" {
         Text => Script(Text),
         List => Arguments(Vec<Located<Scalar>>),
     }
@@ -272,7 +272,7 @@ either! {
 
 either! {
     /// How long a step may take.
-    RawTimeout as "a duration such as `10m`, or a map with `idle`, `total`, `grace`" {
+    RawTimeout as "a duration such as `10m`, or `{idle, total, grace}`" {
         Text => Total(Located<Time>),
         Map => Full(RawTimeouts),
     }
@@ -434,7 +434,7 @@ shape! {
 
 either! {
     /// How long a branch must be quiet.
-    RawQuiet as "a duration such as `30s`, or a map with `for` and `at-most`" {
+    RawQuiet as "a duration such as `30s`, or `{for, at-most}`" {
         Text => For(Located<Time>),
         Map => Full(RawQuietMap),
     }
@@ -495,7 +495,7 @@ either! {
 
 either! {
     /// A node of a graph.
-    RawNode as "a builder's name, or a map with `builder` and `needs`" {
+    RawNode as "a builder's name, or `{builder, needs}`" {
         Text => Builder(Text),
         Map => Full(RawNodeMap),
     }
@@ -517,7 +517,7 @@ shape! {
 
 either! {
     /// A node that is needed.
-    RawNeed as "a node's name, or a map with `node` and `on`" {
+    RawNeed as "a node's name, or `{node, on}`" {
         Text => Node(Text),
         Map => Full(RawNeedMap),
     }

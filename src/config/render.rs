@@ -123,12 +123,19 @@ fn mark(picture: &mut String, diagnostic: &Diagnostic, lines: &Lines<'_>, margin
     let middle = width / 2;
     let line_of_marks: String = (0..width).map(|at| if at == middle { '┬' } else { '─' }).collect();
     let label = tame(&diagnostic.label);
+    let source = if diagnostic.code.conceals() { conceal(&source, column, width) } else { source };
     put(picture, format_args!("{quiet}{line:>margin$} │{off} {source}\n"));
     put(picture, format_args!("{:margin$} {quiet}·{off} {:column$}{hue}{line_of_marks}{off}\n", "", ""));
     put(
         picture,
         format_args!("{:margin$} {quiet}·{off} {:under$}{hue}╰── {label}{off}\n", "", "", under = column + middle),
     );
+}
+
+/// Hides what is marked.
+fn conceal(source: &str, column: usize, width: usize) -> String {
+    let is_hidden = |at: usize| (column..column + width).contains(&at);
+    source.chars().enumerate().map(|(at, character)| if is_hidden(at) { '•' } else { character }).collect()
 }
 
 /// Cuts a line to what can be shown around column `at`; says how many characters in front were dropped.

@@ -18,6 +18,11 @@ pub(super) trait Shape: Sized {
     /// Says what is expected, with an article and an example: "a duration such as `10m`".
     fn what() -> &'static str;
 
+    /// Says how it is written, for the help line.
+    fn example() -> String {
+        format!("write {}", Self::what())
+    }
+
     /// Reads it; reports what is wrong, and gives what can be used in spite of it.
     fn read(node: &Node, report: &mut Report) -> Option<Self>;
 
@@ -37,9 +42,9 @@ pub(super) trait Placed {
 pub(super) fn wrong_type<T: Shape>(node: &Node, report: &mut Report) -> Option<T> {
     let (what, found) = (T::what(), node.kind());
     let help = match (&*node.content, what) {
-        (Content::Nothing, _) => format!("give {what}, or remove the key"),
+        (Content::Nothing, _) => format!("{}; or remove the key", T::example()),
         (Content::List(_), "a text") => "remove the brackets or the `-`, and say one text".to_owned(),
-        _ => format!("write {what} here"),
+        _ => T::example(),
     };
     report.say(
         code::WRONG_TYPE,
@@ -115,6 +120,10 @@ impl<T: JsonSchema> JsonSchema for Located<T> {
 impl<T: Shape> Shape for Vec<T> {
     fn what() -> &'static str {
         "a list"
+    }
+
+    fn example() -> String {
+        "write a list, as `[one, another]` or in lines that start with `- `".to_owned()
     }
 
     fn read(node: &Node, report: &mut Report) -> Option<Self> {
@@ -193,6 +202,10 @@ impl<T: Shape> Shape for Entries<T> {
         "a map"
     }
 
+    fn example() -> String {
+        "write a map, as `{name: value}` or in lines `name: value`".to_owned()
+    }
+
     fn read(node: &Node, report: &mut Report) -> Option<Self> {
         match &*node.content {
             Content::Map(entries) => {
@@ -260,6 +273,10 @@ pub(super) fn check_name(name: &Located<String>, report: &mut Report) {
 impl<T: Shape> Shape for Named<T> {
     fn what() -> &'static str {
         "a map of names"
+    }
+
+    fn example() -> String {
+        "write a map, as `{name: value}` or in lines `name: value`".to_owned()
     }
 
     fn read(node: &Node, report: &mut Report) -> Option<Self> {
@@ -394,6 +411,10 @@ macro_rules! shape {
                 $what
             }
 
+            fn example() -> String {
+                $crate::config::shape::map_example(Self::KEYS)
+            }
+
             fn read(node: &$crate::config::tree::Node, report: &mut $crate::config::diagnostic::Report) -> Option<Self> {
                 Self::read_tagged(node, report, "")
             }
@@ -470,18 +491,30 @@ macro_rules! kinds {
                 $what
             }
 
+            fn example() -> String {
+                $crate::config::shape::map_example(&["kind"])
+            }
+
             fn read(node: &$crate::config::tree::Node, report: &mut $crate::config::diagnostic::Report) -> Option<Self> {
                 let (kind, span) = $crate::config::shape::kind_of::<Self>(node, &[$($word),*], report)?;
                 match kind.as_str() {
                     $($word => <$type as $crate::config::shape::Shape>::read_tagged(node, report, "kind").map(Self::$variant),)*
                     other => {
-                        $crate::config::shape::unknown_word(other, span, concat!("a kind of ", $what), &[$($word),*], report);
+                        $crate::config::shape::unknown_word(other, span, &format!("a kind of {}", $what.trim_start_matches("a ")), &[$($word),*], report);
                         None
                     }
                 }
             }
         }
     };
+}
+
+/// Says how a map with known keys is written.
+pub(super) fn map_example(keys: &[&str]) -> String {
+    const SHOWN_MAX: usize = 5;
+    let shown: Vec<_> = keys.iter().take(SHOWN_MAX).copied().collect();
+    let more = if keys.len() > SHOWN_MAX { " and others" } else { "" };
+    format!("write a map, as `{{key: value}}` or in lines, with keys such as {}{more}", list(&shown))
 }
 
 /// Finds the word under `kind`.

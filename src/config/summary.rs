@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use gristmill_model::matching::Patterns;
 use gristmill_model::time::say_span;
 use gristmill_model::{
     Builder, Catalog, Condition, Graph, NeedMode, Node, NodeName, NotifierKind, Recipient, Repository, Route,
@@ -36,9 +37,9 @@ fn section(text: &mut String, title: &str, items: impl Iterator<Item = (String, 
 }
 
 fn repository(repository: &Repository) -> Vec<String> {
-    let mut line = repository.url.clone();
+    let mut line = without_password(&repository.url);
     if let Some(branches) = &repository.branches {
-        put(&mut line, format_args!(", branches {}", branches.texts().join(" ")));
+        put(&mut line, format_args!(", branches {}", said(branches)));
     }
     if repository.tags {
         line.push_str(", tags");
@@ -48,6 +49,25 @@ fn repository(repository: &Repository) -> Vec<String> {
         line.push_str(" and on its webhook");
     }
     vec![line]
+}
+
+/// Takes the password out of an address.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) =
+        rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, format!("/{path}")));
+    match authority.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split_once(':').map_or(user.to_owned(), |(name, _)| format!("{name}:…"));
+            format!("{scheme}://{user}@{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// Writes patterns as they were meant: names of rows are escaped in them.
+fn said(patterns: &Patterns) -> String {
+    patterns.texts().join(" ").replace("\\[", "[").replace("\\]", "]")
 }
 
 /// Says each builder once, with the number of its rows.
@@ -118,8 +138,8 @@ fn scheduler(scheduler: &Scheduler) -> Vec<String> {
 
 fn matches(scheduler: &Scheduler) -> String {
     let fields = scheduler.when.fields().filter_map(|field| {
-        let patterns = scheduler.when.patterns(field)?.texts();
-        Some(format!("{field} {}", patterns.join(" ")))
+        let patterns = scheduler.when.patterns(field)?;
+        Some(format!("{field} {}", said(patterns)))
     });
     let fields: Vec<_> = fields.collect();
     if fields.is_empty() { String::new() } else { format!(" of {}", fields.join(", ")) }
@@ -132,8 +152,8 @@ fn changed(only_if_changed: bool) -> &'static str {
 fn on_words(on: Condition) -> &'static str {
     match on {
         Condition::Success => "",
-        Condition::Failure => " has failed",
-        Condition::Finished => " has ended in any way",
+        Condition::Failure => " (if it fails)",
+        Condition::Finished => " (in any case)",
     }
 }
 
@@ -184,7 +204,7 @@ fn route(route: &Route) -> String {
     let fields: Vec<_> = route
         .when
         .fields()
-        .filter_map(|field| Some(format!("{field} {}", route.when.patterns(field)?.texts().join(" "))))
+        .filter_map(|field| Some(format!("{field} {}", said(route.when.patterns(field)?))))
         .collect();
     let targets: Vec<_> = route
         .to

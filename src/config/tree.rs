@@ -94,7 +94,10 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = match event {
             Ok((event, span)) => (event, builder.span(&span)),
-            Err(error) => return refuse(&error, text, builder.report),
+            Err(error) => {
+                let open = builder.open_bracket();
+                return refuse(&error, text, open, builder.report);
+            }
         };
         if matches!(event, Event::DocumentStart(..)) {
             documents += 1;
@@ -199,6 +202,12 @@ impl Builder<'_> {
         Span::new(at(&span.start), at(&span.end))
     }
 
+    /// Gives the bracket that is still open, if the innermost list or map has one.
+    fn open_bracket(&self) -> Option<Span> {
+        let start = self.open.last()?.start;
+        self.text[start.start..].starts_with(['[', '{']).then_some(start)
+    }
+
     fn refuse_tag(&mut self, is_tagged: bool, span: Span) {
         if is_tagged {
             let help = "remove the `!…` in front; quote the value if a text is meant";
@@ -291,7 +300,7 @@ impl Builder<'_> {
         if size.values <= VALUES_MAX && size.bytes <= EXPANDED_BYTES_MAX {
             return Some(());
         }
-        let message = format!("more than {VALUES_MAX} values, counting each use of an alias");
+        let message = "more than 200,000 values, counting each use of an alias";
         let help = "use fewer aliases; a configuration that large is more likely an attack or an accident";
         self.report.say(code::TOO_MANY, span, message, "up to here", help);
         None
@@ -344,7 +353,7 @@ impl Builder<'_> {
 }
 
 /// Says what the parser could not read, in words of this project.
-fn refuse(error: &ScanError, text: &str, report: &mut Report) -> Option<Node> {
+fn refuse(error: &ScanError, text: &str, open: Option<Span>, report: &mut Report) -> Option<Node> {
     let at = floor(text, error.marker().byte_offset().unwrap_or(0));
     // At the very end there is nothing to point at: point at the last thing there is.
     let at = if at >= text.trim_end().len() { floor(text, text.trim_end().len().saturating_sub(1)) } else { at };
@@ -352,16 +361,21 @@ fn refuse(error: &ScanError, text: &str, report: &mut Report) -> Option<Node> {
     let line = &text[text[..at].rfind('\n').map_or(0, |before| before + 1)..];
     let is_tab = line.trim_start_matches([' ', '-']).starts_with('\t');
     let (code, message, help) = match error.kind() {
-        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => (code::TAB, TAB.to_owned(), TAB_HELP),
-        _ if is_tab => (code::TAB, TAB.to_owned(), TAB_HELP),
+        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => (code::TAB, TAB.to_owned(), TAB_HELP.to_owned()),
+        _ if is_tab => (code::TAB, TAB.to_owned(), TAB_HELP.to_owned()),
         ErrorKind::UnknownAnchor => (
             code::YAML_FEATURE,
             "this alias stands for nothing".to_owned(),
-            "quote the text if it only starts with `*`; or define the anchor before it: `key: &name …`",
+            "quote the text if it only starts with `*`; or define the anchor before it: `key: &name …`".to_owned(),
+        ),
+                ErrorKind::RecursionLimitExceeded => (
+            code::TOO_DEEP,
+            "lists and maps are nested too deep".to_owned(),
+            "close what is open before this place".to_owned(),
         ),
         kind => {
             let said = kind.to_string().chars().take(200).collect::<String>();
-            (code::SYNTAX, format!("this is not YAML: {said}"), syntax_help(line))
+            (code::SYNTAX, format!("this is not YAML: {said}"), syntax_help(line, &said, open, text))
         }
     };
     let label = "up to here the text was understood";
@@ -372,13 +386,24 @@ fn refuse(error: &ScanError, text: &str, report: &mut Report) -> Option<Node> {
 const TAB: &str = "a tab where only spaces may stand";
 const TAB_HELP: &str = "indent with spaces, by custom two a level";
 
-fn syntax_help(line: &str) -> &'static str {
+fn syntax_help(line: &str, said: &str, open: Option<Span>, text: &str) -> String {
     let line = line.lines().next().unwrap_or("");
-    if line.matches(": ").count() > 1 && !line.contains(['"', '\'', '{']) {
-        return "put the text in quotes: `: ` in the middle of a text starts a map";
-    }
     if line.contains("${") && line.contains(['[', '{']) {
-        return "put texts with `${…}` in quotes: without them, `{` starts a map";
+        return "put texts with `${…}` in quotes: without them, `{` starts a map".to_owned();
+    }
+    if let Some(open) = open {
+        let (lines, bracket) = (Lines::of(text), &text[open.start..=open.start]);
+        let (line, column) = (lines.line_of(open.start), lines.column_of(open.start));
+        return format!(
+            "the `{bracket}` in line {line}, column {column} is still open here: close it, or quote texts with signs in them"
+        );
+    }
+        if said.contains("unclosed quote") {
+        return "write the closing quote; the text starts here".to_owned();
+    }
+    if said.contains("mapping values are not allowed") {
+        return "put the text in quotes: `: ` in the middle of a text starts a map".to_owned();
     }
     "close what is open before this place, quote texts with signs in them, and start the lines of one map in one column"
+        .to_owned()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gristmill_model::{DeliveryId, EventBody, Seq};
 
-use super::dialect::{self, BEGIN_WRITE, Connection, failed, sql};
+use super::dialect::{self, BEGIN_WRITE, Connection, INSERT_EVENTS, failed, sql};
 use super::record::{Record, to_json};
 use super::tx::{Tx, inconsistent};
 use super::{Answer, Blob, CommitError, StoreError, Turn, rows, turn};
@@ -12,7 +12,6 @@ use super::{Answer, Blob, CommitError, StoreError, Turn, rows, turn};
 /// Gives out the turn's numbers, on condition that nobody else has given out any. This row is the fence.
 const MOVE_HEAD: &str = "UPDATE journal_head SET seq = seq + $1 WHERE one = 1 AND seq = $2";
 const FIND_HEAD: &str = "SELECT seq FROM journal_head WHERE one = 1";
-const INSERT_EVENT: &str = "INSERT INTO event (seq, at, kind, body) VALUES ($1, $2, $3, $4)";
 const INSERT_ANSWER: &str = "INSERT INTO answer (key, request_sha256, body, at) VALUES ($1, $2, $3, $4)";
 /// A cursor never goes back.
 const MOVE_CURSOR: &str = "INSERT INTO cursor (consumer, seq) VALUES ($1, $2)
@@ -63,21 +62,24 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Seq, CommitError> {
             rows::catalog::keep_text(tx, hash, text).await?;
         }
     }
-    let mut seq = turn.expected_head;
-    for body in &turn.events {
-        seq = seq.next();
-        let event = sql(INSERT_EVENT).bind(seq.0).bind(turn.at.0).bind(body.kind()).bind(to_json(body));
-        tx.one("event", seq, event).await?;
-        rows::write(tx, seq, turn.at, body).await?;
-    }
+    write_journal(tx, turn).await?;
+    let head = rows::write(tx, turn.expected_head, turn.at, &turn.events).await?;
     for blob in &turn.blobs {
         if let Blob::Delivery { id, headers, body } = blob {
             rows::delivery::keep_body(tx, *id, headers, body).await?;
         }
     }
-    move_cursors(tx, &turn.cursors, seq).await?;
+    move_cursors(tx, &turn.cursors, head).await?;
     keep_answers(tx, turn).await?;
-    Ok(seq)
+    Ok(head)
+}
+
+async fn write_journal(tx: &mut Tx<'_>, turn: &Turn) -> Result<(), StoreError> {
+    if turn.events.is_empty() {
+        return Ok(());
+    }
+    let events = sql(INSERT_EVENTS).bind(turn.expected_head.0).bind(turn.at.0).bind(to_json(&turn.events));
+    tx.many("event", turn.expected_head.next(), turn.events.len(), events).await
 }
 
 async fn find_head(tx: &mut Tx<'_>) -> Result<Seq, StoreError> {

@@ -31,6 +31,33 @@ pub(super) fn sql(text: &'static str) -> Statement {
 /// Begins a transaction that may write: takes the write lock at once, because a later upgrade fails without waiting.
 pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 
+/// Writes many events at once: `$1` the number before the first, `$2` their time, `$3` their bodies as a JSON list. A
+/// statement costs more than a row, so whatever comes in lists is written by one statement.
+pub(super) const INSERT_EVENTS: &str = "INSERT INTO event (seq, at, kind, body)
+    SELECT $1 + key + 1, $2, value ->> 'kind', value FROM json_each($3)";
+/// Writes many requests at once, from a JSON list of them.
+pub(super) const INSERT_REQUESTS: &str = "INSERT INTO request
+    (id, buildset, node, builder, recipe, digest, mode, state, attempts, epoch, outcome, cause, created_at, settled_at)
+    SELECT value ->> 'id', value ->> 'buildset', value ->> 'node', value ->> 'builder', value ->> 'recipe',
+        value ->> 'digest', value ->> 'mode', value ->> 'state', value ->> 'attempts', value ->> 'epoch',
+        value ->> 'outcome', value ->> 'cause', value ->> 'created_at', value ->> 'settled_at'
+    FROM json_each($1)";
+/// Writes many edges at once, from a JSON list of them.
+pub(super) const INSERT_EDGES: &str = "INSERT INTO edge (request, needs, on_outcome, position)
+    SELECT value ->> 'request', value ->> 'needs', value ->> 'on', key FROM json_each($1)";
+/// Writes the changes of buildset `$1`, from a JSON list of their numbers.
+pub(super) const INSERT_BUILDSET_CHANGES: &str =
+    "INSERT INTO buildset_change (buildset, change) SELECT $1, value FROM json_each($2)";
+/// Writes many verdicts at once, from a JSON list of them. One that would replace another than a held one is left out.
+pub(super) const GIVE_VERDICTS: &str = "INSERT INTO verdict
+    (change, scheduler, kind, buildset, until, reasons, place, at)
+    SELECT value ->> 'change', value ->> 'scheduler', value ->> 'verdict', value ->> 'buildset', value ->> 'until',
+        value -> 'reasons', value -> 'place', value ->> 'at'
+    FROM json_each($1) WHERE true
+    ON CONFLICT (change, scheduler) DO UPDATE SET kind = excluded.kind, buildset = excluded.buildset,
+        until = excluded.until, reasons = excluded.reasons, place = excluded.place, at = excluded.at
+    WHERE verdict.kind = 'held'";
+
 /// The oldest SQLite without the defect that damages databases when the write-ahead log is reset.
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 /// How long a statement waits for a lock that somebody else has.

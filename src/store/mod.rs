@@ -62,7 +62,9 @@ impl Store {
         let mut connection = dialect::open_writer(&file).await?;
         migrate::bring_up_to_date(&mut connection, folder).await?;
         let reader = Reader::new(dialect::open_readers(&file));
-        Ok(Self { folder: folder.to_owned(), writer: Writer::start(connection, file, lock), reader })
+        let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
+        let writer = Writer::start(connection, file, lock).map_err(unusable)?;
+        Ok(Self { folder: folder.to_owned(), writer, reader })
     }
 
     /// Commits a turn: all of it or nothing, durably. Gives the journal's new head.

@@ -24,10 +24,21 @@ impl<'c> Tx<'c> {
         statement: Statement,
     ) -> Result<(), StoreError> {
         match self.run(table, &id, statement).await? {
-            1 => Ok(()),
             0 => Err(inconsistent(table, id, "there is no such row in the state that this write starts from")),
-            more => Err(inconsistent(table, id, &format!("one row was to be written, and {more} would have been"))),
+            written => expect(table, id, 1, written),
         }
+    }
+
+    /// Writes exactly `count` rows of `table`, which belong to `id`, by one statement.
+    pub(super) async fn many(
+        &mut self,
+        table: &'static str,
+        id: impl Display,
+        count: usize,
+        statement: Statement,
+    ) -> Result<(), StoreError> {
+        let written = self.run(table, &id, statement).await?;
+        expect(table, id, count, written)
     }
 
     /// Writes any number of rows of `table`, and gives how many.
@@ -54,6 +65,13 @@ impl<'c> Tx<'c> {
             },
         }
     }
+}
+
+fn expect(table: &'static str, id: impl Display, count: usize, written: u64) -> Result<(), StoreError> {
+    if usize::try_from(written) == Ok(count) {
+        return Ok(());
+    }
+    Err(inconsistent(table, id, &format!("{count} rows were to be written, and {written} would have been")))
 }
 
 /// A write that would break a rule.

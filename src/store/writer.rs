@@ -1,7 +1,8 @@
-//! The task that owns the one connection that writes.
+//! The thread that owns the one connection that writes.
 //!
 //! Callers hand in jobs over a bounded channel and wait for the answer. A caller that is dropped while it waits changes
-//! nothing: the job is done by this task, from begin to commit, and only its answer goes nowhere.
+//! nothing: the job is done by this thread, from begin to commit, and only its answer goes nowhere. Not even the end of
+//! the runtime that the callers live in interrupts a transaction.
 
 use std::path::PathBuf;
 
@@ -9,7 +10,6 @@ use gristmill_model::Seq;
 use gristmill_schedulers::State;
 use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use super::dialect::{self, Connection};
 use super::lock::Lock;
@@ -23,19 +23,29 @@ enum Job {
     Load(oneshot::Sender<Result<State, StoreError>>),
 }
 
-/// The handle to the writing task.
+/// The handle to the writing thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
-    task: JoinHandle<()>,
+    finished: oneshot::Receiver<()>,
 }
 
 impl Writer {
-    /// Starts the task. It holds `lock` until its connection is closed.
-    pub(super) fn start(connection: Connection, file: PathBuf, lock: Lock) -> Self {
+    /// Starts the thread. It holds `lock` until its connection is closed.
+    pub(super) fn start(connection: Connection, file: PathBuf, lock: Lock) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_WAITING_MAX);
+        let (finish, finished) = oneshot::channel();
+        // A runtime of its own, with nothing to look after but this: waiting for the database is then as cheap as one
+        // thread waiting for another can be, and a statement is mostly waiting.
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let desk = Desk { connection: Some(connection), file };
-        Self { jobs, task: tokio::spawn(work(desk, inbox, lock)) }
+        std::thread::Builder::new().name("gristmill-store".into()).spawn(move || {
+            runtime.block_on(work(desk, inbox));
+            drop(lock);
+            // Nobody waits for the end when the store was dropped instead of closed.
+            let _nobody_waits = finish.send(()).is_err();
+        })?;
+        Ok(Self { jobs, finished })
     }
 
     /// Hands in a turn and waits for its commit.
@@ -55,13 +65,13 @@ impl Writer {
     /// Finishes the jobs that were handed in, and closes the connection.
     pub(super) async fn close(self) {
         drop(self.jobs);
-        if let Err(error) = self.task.await {
-            tracing::error!(error = %error, "the store's writing task died: {error}");
+        if self.finished.await.is_err() {
+            tracing::error!("the store's writing thread had died before it was closed");
         }
     }
 }
 
-async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>, lock: Lock) {
+async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>) {
     while let Some(job) = inbox.recv().await {
         // Whoever asked may be gone by now; the work counts all the same.
         let _caller_is_gone = match job {
@@ -70,7 +80,6 @@ async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>, lock: Lock) {
         };
     }
     desk.close().await;
-    drop(lock);
 }
 
 /// The connection, opened again after a failure that leaves it in doubt.

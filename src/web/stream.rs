@@ -138,14 +138,17 @@ impl Follower {
             if !self.greeted {
                 // Sends the headers at once, and tells the follower where it is.
                 self.greeted = true;
-                let greeting = self.marker("follows");
+                let greeting = sse::Event::default().id(self.cursor.to_string()).comment("follows");
                 return Some((Ok(greeting), self));
             }
             tokio::select! {
                 changed = self.head.changed() => if changed.is_err() { return None },
                 () = self.app.stop.cancelled() => return None,
                 () = tokio::time::sleep(HEARTBEAT) => {
-                    let heartbeat = self.marker("heartbeat");
+                    // An event and no comment, because a page's script hears no comments, and must tell a silent
+                    // journal from a dead connection.
+                    let data = json!({"head": self.cursor}).to_string();
+                    let heartbeat = sse::Event::default().event("heartbeat").id(self.cursor.to_string()).data(data);
                     return Some((Ok(heartbeat), self));
                 }
             }
@@ -190,10 +193,6 @@ impl Follower {
         self.cursor = head;
         let data = json!({"head": head}).to_string();
         self.pending.push_back(sse::Event::default().event("reset").id(head.to_string()).data(data));
-    }
-
-    fn marker(&self, word: &str) -> sse::Event {
-        sse::Event::default().id(self.cursor.to_string()).comment(word)
     }
 }
 

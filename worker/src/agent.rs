@@ -13,6 +13,7 @@ use gristmill_model::{BuildId, Cause, Outcome};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backoff::Waits;
 use crate::build::{self, Shared};
 use crate::checkout::write_settings;
 use crate::conclude::StepResult;
@@ -168,10 +169,10 @@ impl Ledger {
         if self.ended.insert(lease) {
             self.ended_in_order.push_back(lease);
         }
-        if self.ended_in_order.len() > ENDED_MAX {
-            if let Some(oldest) = self.ended_in_order.pop_front() {
-                self.ended.remove(&oldest);
-            }
+        if self.ended_in_order.len() > ENDED_MAX
+            && let Some(oldest) = self.ended_in_order.pop_front()
+        {
+            self.ended.remove(&oldest);
         }
     }
 }
@@ -198,7 +199,7 @@ impl Agent {
         let mut waits = self.options.backoff.begin();
         loop {
             match self.introduce().await {
-                Ok(()) => waits = self.options.backoff.begin(),
+                Ok(()) => {}
                 Err(refusal) => {
                     tracing::warn!(worker.name = %self.options.name, %refusal, "the service does not take this worker yet");
                     tokio::time::sleep(waits.next()).await;
@@ -206,7 +207,7 @@ impl Agent {
                 }
             }
             // When a poll fails the service may be another one than before, and must hear what is still held here.
-            let why = self.obey_until_away().await;
+            let why = self.obey_until_away(&mut waits).await;
             tracing::warn!(worker.name = %self.options.name, why, "the service is away");
             tokio::time::sleep(waits.next()).await;
         }
@@ -224,13 +225,14 @@ impl Agent {
         Ok(())
     }
 
-    async fn obey_until_away(self: &Arc<Self>) -> String {
+    async fn obey_until_away(self: &Arc<Self>, waits: &mut Waits) -> String {
         loop {
             let number = self.polls.fetch_add(1, Ordering::AcqRel) + 1;
             let poll = self.master.poll(&self.options.name);
             let patience = Duration::from_secs(POLL_SECONDS_MAX) + POLL_MARGIN;
             match tokio::time::timeout(patience, poll).await {
                 Ok(Ok(commands)) => {
+                    *waits = self.options.backoff.begin();
                     let mut is_news = false;
                     for command in commands {
                         is_news |= self.obey(command, number);

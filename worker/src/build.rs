@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::LogWriter;
 use crate::checkout::{Git, checkout};
-use crate::conclude::{Conclusion, StepResult, conclude, one_line, say};
+use crate::conclude::{Conclusion, StepResult, conclude, cut, one_line, say};
 use crate::controls::Controls;
 use crate::environment;
 use crate::executor::sweep::{Marked, last_pid, sweep};
@@ -55,6 +55,7 @@ pub(crate) async fn run(shared: Arc<Shared>, order: BuildOrder, controls: Arc<Co
         log: None,
         workspace: None,
         processes: None,
+        is_after_cancel: false,
     };
     build.run_steps().await;
     build.finish().await;
@@ -87,6 +88,8 @@ struct Build<'a> {
     /// Taken by the first step that needs it.
     workspace: Option<Workspace>,
     processes: Option<Processes>,
+    /// Whether the step that runs began after the build was cancelled.
+    is_after_cancel: bool,
 }
 
 impl Build<'_> {
@@ -94,7 +97,9 @@ impl Build<'_> {
         let order = self.order;
         let mut is_halted = false;
         for (index, step) in order.recipe.steps.iter().enumerate() {
-            is_halted |= self.controls.cancelled_by().is_some();
+            // Looked at once: a wish that comes after this ends the step.
+            self.is_after_cancel = self.controls.cancelled_by().is_some();
+            is_halted |= self.is_after_cancel;
             if is_halted && !step.rules.always {
                 continue;
             }
@@ -121,10 +126,10 @@ impl Build<'_> {
     }
 
     async fn finish(mut self) {
-        if let Some(remark) = self.sweep().await {
-            if let Some(log) = &mut self.log {
-                log.writer.remark(&remark);
-            }
+        if let Some(remark) = self.sweep().await
+            && let Some(log) = &mut self.log
+        {
+            log.writer.remark(&remark);
         }
         // The next build of this builder may have the folder before the service has heard of this one's end.
         self.workspace = None;
@@ -175,14 +180,20 @@ impl Build<'_> {
         self.note_processes();
         let mut git = Git::new(
             self.shared.executor.as_ref(),
-            self.controls.stop(),
+            self.controls.stop(self.is_after_cancel),
             self.environment(step),
             self.timeouts(step),
             &self.shared.data,
         );
         let result = match checkout(self.order, method, &root, &mut git, &mut log).await {
             Ok(summary) => StepResult::success(summary),
-            Err(error) => error.into_result(self.controls.cancelled_by()),
+            Err(error) => {
+                let mut result = error.into_result(self.controls.cancelled_by());
+                if result.again && is_full(&root) {
+                    result.summary = cut(format!("{}; the disk is full", result.summary));
+                }
+                result
+            }
         };
         self.end_log(log, result)
     }
@@ -200,7 +211,7 @@ impl Build<'_> {
             environment: self.environment(step),
             timeouts: self.timeouts(step),
         };
-        let end = self.shared.executor.run(&step_order, &mut log, &self.controls.stop()).await;
+        let end = self.shared.executor.run(&step_order, &mut log, &self.controls.stop(self.is_after_cancel)).await;
         let result = match end {
             Ok(StepEnd::Stopped) => StepResult::cancelled(self.controls.cancelled_by().unwrap_or("the worker")),
             Ok(end) => {
@@ -228,7 +239,7 @@ impl Build<'_> {
         if !wait {
             return StepResult::success(format!("triggered {scheduler}"));
         }
-        let stop = self.controls.stop();
+        let stop = self.controls.stop(self.is_after_cancel);
         tokio::select! {
             biased;
             () = stop.asked.cancelled() => StepResult::cancelled(self.controls.cancelled_by().unwrap_or("the worker")),
@@ -240,9 +251,10 @@ impl Build<'_> {
         LogWriter::begin(self.outbox.clone(), number, self.shared.log_bytes_max, heading, Instant::now())
     }
 
-    /// Keeps the log for the next [`Self::send_pending`]. What kept a step from running is said in its log, too.
+    /// Keeps the log for the next [`Self::send_pending`]. What kept a step from running, or from going on, is said in its
+    /// log, too.
     fn end_log(&mut self, mut writer: LogWriter, result: StepResult) -> StepResult {
-        if result.outcome == Outcome::Exception {
+        if matches!(result.outcome, Outcome::Exception | Outcome::Cancelled) {
             writer.remark(&result.summary);
         }
         self.log = Some(OpenLog { writer, is_silent_success: result.outcome == Outcome::Success });
@@ -272,7 +284,7 @@ impl Build<'_> {
 
     fn timeouts(&self, step: &StepRecipe) -> Timeouts {
         let mut timeouts = step.timeouts;
-        if self.controls.cancelled_by().is_some() {
+        if self.is_after_cancel {
             timeouts.total = timeouts.total.min(AFTER_CANCEL_MAX);
         }
         timeouts
@@ -301,7 +313,7 @@ fn spawn_trouble(error: &ExecutorError, step: &StepRecipe) -> StepResult {
 /// Says whether the disk below a folder is full: then a failure says nothing about the code.
 fn is_full(folder: &Path) -> bool {
     nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| {
-        let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
         free < DISK_BYTES_MIN || (disk.files() > 0 && disk.files_available() == 0)
     })
 }

@@ -56,9 +56,10 @@ impl Controls {
         self.cancelled_by.get().map(String::as_str)
     }
 
-    /// Gives what ends a step. One that still runs after the build was cancelled is not ended by the same wish.
-    pub(crate) fn stop(&self) -> Stop {
-        let asked = if self.cancelled_by().is_some() { self.at_once.clone() } else { self.asked.clone() };
+    /// Gives what ends a step. One that begins after the build was cancelled, because it always runs, is not ended by the
+    /// same wish.
+    pub(crate) fn stop(&self, is_after_cancel: bool) -> Stop {
+        let asked = if is_after_cancel { self.at_once.clone() } else { self.asked.clone() };
         Stop { asked, at_once: self.at_once.clone() }
     }
 
@@ -144,6 +145,6 @@ mod tests {
         assert!(!controls.cancel("bob"));
         assert_eq!(controls.cancelled_by(), Some("ada"));
         assert!(controls.asked.is_cancelled() && !controls.at_once.is_cancelled());
-        assert!(!controls.stop().asked.is_cancelled());
+        assert!(controls.stop(false).asked.is_cancelled() && !controls.stop(true).asked.is_cancelled());
     }
 }

@@ -170,6 +170,7 @@ pub(crate) fn folder_for_step(root: &Path, path: &str) -> Result<PathBuf, PathEr
 
 /// Deletes everything in a folder, except the named entries, also what a build has made read-only. Blocks.
 pub(crate) fn empty(folder: &Path, except: &BTreeSet<PathBuf>) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if !except.contains(&path) {

@@ -41,7 +41,7 @@ impl Bucket {
         self.paid_at.checked_sub(credit).unwrap_or(self.paid_at)
     }
 
-    /// Takes one line's worth, if it is there.
+    /// Takes one line's worth, if it is there, and says whether it was.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let is_ready = self.ready_at() <= now;
         if is_ready {

@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 pub use self::flood::Flood;
+pub use self::session::Presence;
 use self::session::{Login, Session};
 use self::task::{Connector, Job, Task};
 use crate::backoff::Backoff;
@@ -119,8 +120,8 @@ pub struct Status {
     pub is_online: bool,
     /// The nick it has.
     pub nick: String,
-    /// Its channels, and whether it is in each.
-    pub channels: BTreeMap<String, bool>,
+    /// Its channels, and where it stands with each.
+    pub channels: BTreeMap<String, Presence>,
     /// Why it is not online, or why it was not before.
     pub problem: Option<String>,
     /// How many connections there have been.
@@ -130,7 +131,7 @@ pub struct Status {
 impl Status {
     /// Says whether the bot is in a channel.
     pub fn is_in(&self, channel: &str) -> bool {
-        self.is_online && self.channels.get(channel).copied().unwrap_or(false)
+        self.is_online && self.channels.get(channel) == Some(&Presence::Joined)
     }
 }
 

@@ -58,16 +58,17 @@ impl End {
     }
 }
 
-/// Where we stand with a channel.
+/// Where the bot stands with a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// We are in it.
+pub enum Presence {
+    /// It is in it.
     Joined,
-    /// We have asked.
+    /// It has asked to join.
     Joining,
-    /// We are not in it, and ask again at a time.
+    /// It is not in it, and asks again after a while.
     Out,
-    /// We have been refused or thrown out so often that its messages are given up.
+    /// It has been refused or thrown out so often, at last for this reason, that the channel's messages are given up
+    /// until it can be joined again.
     Refused(String),
 }
 

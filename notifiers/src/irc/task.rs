@@ -279,9 +279,8 @@ impl Task {
         for effect in effects {
             match effect {
                 Effect::Send(line) => {
-                    if self.session.is_online() {
-                        talk.bucket.spend(Instant::now());
-                    }
+                    // Joins and pongs count while there is room, but never silence what is to be said.
+                    talk.bucket.take(Instant::now());
                     talk.write(&line).await?;
                 }
                 Effect::Online => {
@@ -309,11 +308,7 @@ impl Task {
             let new = Status {
                 is_online,
                 nick: self.session.nick().to_owned(),
-                channels: self
-                    .session
-                    .channels()
-                    .map(|(name, presence)| (name.to_owned(), *presence == Presence::Joined))
-                    .collect(),
+                channels: self.session.channels().map(|(name, presence)| (name.to_owned(), presence.clone())).collect(),
                 problem: problem.map(str::to_owned),
                 connections: status.connections,
             };

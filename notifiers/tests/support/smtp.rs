@@ -90,7 +90,8 @@ async fn converse(stream: TcpStream, script: Script, lines: Arc<Mutex<Vec<String
     loop {
         match next.take() {
             Some(Act::Say(line)) => {
-                if stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await.is_err() {
+                let written = stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await;
+                if written.is_err() {
                     return;
                 }
             }

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use gristmill_model::{Builder, BuilderName, CodebaseName, ProjectName, Recipe, RepositoryName, SourceUse};
 
-use super::Resolver;
 use super::names::Noun;
+use super::{Resolver, steps};
 use crate::config::code;
 use crate::config::matrix::{self, Family, Row, substitute};
 use crate::config::raw::{RawBuilder, RawSource, RawSourceUse};
@@ -84,7 +84,7 @@ impl Resolver<'_> {
                 requires: fill(&requires, row),
                 environment: fill(&environment, row),
                 matrix: row.to_map(),
-                steps: steps.iter().map(|step| step.fill(row)).collect(),
+                steps: steps::fill(&steps, row),
                 retries_max,
             };
             let builder = Builder {

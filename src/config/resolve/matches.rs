@@ -204,7 +204,7 @@ impl Resolver<'_> {
                 },
             ),
             None => (
-                format!("this is not a pattern: {problem}"),
+                format!("this is not a pattern: {}", problem.split(';').next().unwrap_or(problem)),
                 "close what is open, or put `\\` before a sign that is meant as it is; `re:` starts a regular expression",
             ),
         };

@@ -4,6 +4,7 @@ use super::Resolver;
 use crate::config::code::{self, Code};
 use crate::config::nearest::nearest;
 use crate::config::scalar::Text;
+use crate::config::shape::is_name;
 use crate::config::span::Span;
 
 /// What a name names.
@@ -77,7 +78,13 @@ impl Resolver<'_> {
             self.used.insert((noun, name.value.clone()));
             return Some(N::from(name.value.clone()));
         }
-        self.unknown(noun, name);
+        if noun == Noun::Secret && !is_name(name) {
+            let message = "a value stands where the name of a secret belongs";
+            let help = "name it under `secrets`, as `{env: VARIABLE}` or `{file: path}`, and use that name here";
+            self.report.say(code::SECRET_VALUE, name.span, message, "not a name", help);
+        } else {
+            self.unknown(noun, name);
+        }
         None
     }
 
@@ -96,10 +103,6 @@ impl Resolver<'_> {
         }
         let key = noun.key();
         match (noun, known.len()) {
-            (Noun::Secret, 0..=8) if !crate::config::shape::is_name(name) => {
-                "this is the name of a secret, never its value: name it under `secrets` and say where it is kept"
-                    .to_owned()
-            }
             (Noun::Secret, 0) => "name it under `secrets`, as `{env: VARIABLE}` or `{file: path}`".to_owned(),
             (_, 0) => format!("there are none; name it under `{key}`"),
             (_, 1..=8) => {

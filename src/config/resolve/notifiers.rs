@@ -37,7 +37,7 @@ impl Resolver<'_> {
         let RawMail { smtp, username, password, from, .. } = raw;
         let smtp = smtp.as_ref().and_then(|smtp| self.mail_server(smtp));
         let from = from.as_ref().and_then(|from| self.sender(from));
-        if username.is_some() != password.is_some() {
+        if username.is_some() != password.is_some() && !self.report.has_within(raw.span()) {
             let message = "`username` and `password` go together";
             let help = "say both, or neither; `password` names a secret";
             self.report.say(code::EXCLUDING_KEYS, raw.span(), message, "in this map", help);

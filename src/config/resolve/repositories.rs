@@ -79,6 +79,7 @@ impl Resolver<'_> {
         match (username, password, ssh_key) {
             (Some(_), Some(_), None) => Some(Credentials::Password { username: user?, password: password_name? }),
             (None, None, Some(_)) => Some(Credentials::SshKey { key: key? }),
+            _ if self.report.has_within(raw.span()) => None,
             _ => {
                 let help =
                     "say `username` and `password` for https, or `ssh-key` for ssh; both of the latter name secrets";

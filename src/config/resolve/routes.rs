@@ -84,6 +84,10 @@ impl Resolver<'_> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "write `culprits`, `owners`, or a mail address".to_owned(),
             },
+            (NotifierKind::Irc(irc), "culprits" | "owners") => {
+                let joined: Vec<_> = irc.channels.iter().map(String::as_str).collect();
+                format!("people are told by mail; on IRC, a channel is: {}", crate::config::shape::list(&joined))
+            }
             (NotifierKind::Irc(irc), channel) => {
                 let joined: Vec<_> = irc.channels.iter().map(String::as_str).collect();
                 match nearest(channel, joined.iter().copied()) {

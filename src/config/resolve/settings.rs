@@ -75,6 +75,7 @@ impl Resolver<'_> {
                 let path = self.line(file)?;
                 Some(SecretSource::File(self.origin.folder.join(path).to_string_lossy().into_owned()))
             }
+            _ if self.report.has_within(raw.span()) => None,
             (both, _) => {
                 let said = if both.is_some() { "has both `env` and `file`" } else { "has neither `env` nor `file`" };
                 let help = "say one: `env: VARIABLE` for an environment variable, or `file: path`";

@@ -7,7 +7,7 @@ use gristmill_model::{CheckoutMethod, Command, SchedulerName, StepAction, StepRe
 
 use super::Resolver;
 use super::Spark;
-use super::builders::{Axes, Templates, fill};
+use super::builders::{self, Axes, Templates};
 use super::names::{Noun, short};
 use crate::config::code;
 use crate::config::matrix::{Row, substitute};
@@ -36,7 +36,7 @@ pub(super) struct StepTemplate {
 
 impl StepTemplate {
     /// Puts a row's values in.
-    pub(super) fn fill(&self, row: &Row) -> StepRecipe {
+    fn fill(&self, row: &Row) -> StepRecipe {
         let action = match &self.recipe.action {
             StepAction::Run { command: Command::Script(script) } => {
                 StepAction::Run { command: Command::Script(substitute(script, row)) }
@@ -48,18 +48,28 @@ impl StepTemplate {
             StepAction::Trigger { scheduler, wait, .. } => StepAction::Trigger {
                 scheduler: scheduler.clone(),
                 wait: *wait,
-                properties: fill(&self.properties, row),
+                properties: builders::fill(&self.properties, row),
             },
             StepAction::Checkout { method } => StepAction::Checkout { method: *method },
         };
         StepRecipe {
             name: substitute(&self.recipe.name, row),
             action,
-            environment: fill(&self.environment, row),
+            environment: builders::fill(&self.environment, row),
             folder: substitute(&self.recipe.folder, row),
             ..self.recipe.clone()
         }
     }
+}
+
+/// Puts a row's values in all steps. Names that become the same by that are numbered.
+pub(super) fn fill(steps: &[StepTemplate], row: &Row) -> Vec<StepRecipe> {
+    let mut taken = BTreeSet::new();
+    let filled = steps.iter().map(|step| {
+        let recipe = step.fill(row);
+        StepRecipe { name: free_name(&recipe.name, &mut taken), ..recipe }
+    });
+    filled.collect()
 }
 
 impl Resolver<'_> {
@@ -152,12 +162,13 @@ impl Resolver<'_> {
                 };
                 Some(StepAction::Checkout { method: method.unwrap_or_default() })
             }
-            (None, Some(run), None) => self.command(run, axes).map(|command| StepAction::Run { command }),
+            (None, Some(run), None) => self.command(run, raw.span(), axes).map(|command| StepAction::Run { command }),
             (None, None, Some(scheduler)) => {
                 let scheduler = self.triggered(scheduler);
                 let wait = raw.wait.as_ref().is_some_and(|wait| wait.value);
                 Some(StepAction::Trigger { scheduler: scheduler?, wait, properties: BTreeMap::new() })
             }
+            _ if self.report.has_within(raw.span()) => None,
             _ => {
                 let message = "a step does exactly one of `checkout`, `run` and `trigger`";
                 let help = "write a step of its own for each";
@@ -167,12 +178,12 @@ impl Resolver<'_> {
         }
     }
 
-    fn command(&mut self, run: &RawRun, axes: Axes<'_>) -> Option<Command> {
+    fn command(&mut self, run: &RawRun, step: Span, axes: Axes<'_>) -> Option<Command> {
         let (bytes, span, is_empty) = match run {
             RawRun::Script(script) => (script.len(), script.span, script.trim().is_empty()),
             RawRun::Arguments(arguments) => {
                 let whole = arguments.first().zip(arguments.last());
-                let span = whole.map_or(Span::default(), |(first, last)| Span::new(first.span.start, last.span.end));
+                let span = whole.map_or(step, |(first, last)| Span::new(first.span.start, last.span.end));
                 (
                     arguments.iter().map(|argument| argument.0.len()).sum(),
                     span,

@@ -71,7 +71,7 @@ fn check_cron(text: &str) -> Result<(), (String, String)> {
     let text = text.trim();
     if text.starts_with('@') {
         let is_known = SHORTHANDS.contains(&text);
-        return if is_known { Ok(()) } else { Err((text.to_owned(), format!("known are {}", SHORTHANDS.join(", ")))) };
+        return if is_known { Ok(()) } else { Err((text.to_owned(), format!("there is {}", SHORTHANDS.join(", ")))) };
     }
     let fields: Vec<_> = text.split_whitespace().collect();
     let units = match fields.len() {
@@ -116,7 +116,7 @@ fn unit_value(text: &str, unit: &Unit) -> Result<u32, String> {
         Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).and_then(|text| text.parse().ok());
     number
         .filter(|number| (unit.low..=unit.high).contains(number))
-        .ok_or_else(|| format!("`{}` is not a {} ({} to {})", short(text), unit.name, unit.low, unit.high))
+        .ok_or_else(|| format!("the {} cannot be `{}` ({} to {})", unit.name, short(text), unit.low, unit.high))
 }
 
 #[cfg(test)]
@@ -129,10 +129,10 @@ mod tests {
             assert_eq!(check_cron(good), Ok(()), "{good}");
         }
         for (bad, said) in [
-            ("0 25 * * *", "`25` is not a hour (0 to 23)"),
+            ("0 25 * * *", "the hour cannot be `25` (0 to 23)"),
             ("0 3 * *", "it has 4 fields, and needs 5 or 6"),
             ("*/0 * * * *", "`0` is not a step of the minute"),
-            ("0 3 * * mond", "`mond` is not a day of week (0 to 7)"),
+            ("0 3 * * mond", "the day of week cannot be `mond` (0 to 7)"),
             ("0 6-3 * * *", "`6-3` of the hour runs backwards"),
             ("", "it has 0 fields, and needs 5 or 6"),
         ] {

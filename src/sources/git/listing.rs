@@ -92,11 +92,16 @@ pub fn read_name(bytes: &[u8], listing: &mut Listing) -> Option<RefName> {
     }
 }
 
-/// Lists the refs of a repository on this machine.
+/// Lists the refs of a repository on this machine. Commits that are `known` to be a ref's tip are not opened again.
 ///
 /// # Errors
 /// If the refs cannot be read at all, or are too many.
-pub fn list_local(repository: &git2::Repository, config: &Repository, refs_max: usize) -> Result<Listing, SweepError> {
+pub fn list_local(
+    repository: &git2::Repository,
+    config: &Repository,
+    known: Option<&BTreeMap<RefName, Option<Revision>>>,
+    refs_max: usize,
+) -> Result<Listing, SweepError> {
     let mut listing = Listing::default();
     for reference in repository.references().map_err(SweepError::reading)? {
         let reference = match reference {
@@ -110,7 +115,8 @@ pub fn list_local(repository: &git2::Repository, config: &Repository, refs_max: 
         if !is_wanted(config, &name) {
             continue;
         }
-        match commit_of(&reference) {
+        let known = known.and_then(|known| oid_of(known.get(&name)?.as_ref()?));
+        match commit_of(&reference, known) {
             Ok((object, commit)) => listing.take(name, object, commit, refs_max)?,
             Err(problem) => listing.warn(format!("ref `{name}` is left out: {problem}")),
         }
@@ -127,15 +133,19 @@ pub fn list_local(repository: &git2::Repository, config: &Repository, refs_max: 
 /// In words, if it is there and cannot be read.
 pub fn look_up_local(repository: &git2::Repository, name: &RefName) -> Result<Option<Oid>, String> {
     match repository.find_reference(name.as_str()) {
-        Ok(reference) => commit_of(&reference).map(|(_, commit)| Some(commit)),
+        Ok(reference) => commit_of(&reference, None).map(|(_, commit)| Some(commit)),
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
         Err(error) => Err(error.message().to_owned()),
     }
 }
 
-fn commit_of(reference: &Reference<'_>) -> Result<(Oid, Oid), String> {
+/// Gives the object that a ref points to and the commit that it leads to; `known` is one, so it need not be opened.
+fn commit_of(reference: &Reference<'_>, known: Option<Oid>) -> Result<(Oid, Oid), String> {
     let direct = reference.resolve().map_err(|error| error.message().to_owned())?;
     let object = direct.target().ok_or("it points to nothing")?;
+    if let Some(known) = known.filter(|&known| known == object || Some(known) == direct.target_peel()) {
+        return Ok((object, known));
+    }
     match direct.peel(ObjectType::Commit) {
         Ok(commit) => Ok((object, commit.id())),
         Err(error) if matches!(error.code(), ErrorCode::Peel | ErrorCode::InvalidSpec) => {

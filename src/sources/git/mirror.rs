@@ -17,6 +17,9 @@ use super::location::Location;
 use super::sweep::{Look, Moved};
 use super::transport::{Connection, Opening};
 
+/// Packs that a mirror may gather, one with each fetch, before they are put together.
+pub const PACKS_MAX: usize = 50;
+
 /// Gives the folder of a repository's mirror under `folder`. Any name makes one that is safe as a file name.
 pub fn folder_of(folder: &Path, repository: &RepositoryName) -> PathBuf {
     let mut name = String::new();
@@ -94,6 +97,25 @@ pub(super) fn discard_if_broken(look: &Look<'_>, error: &SweepError) {
             tracing::error!(repository = %look.repository, "the mirror cannot be thrown away: {error}");
         }
     }
+}
+
+/// Puts packs together once there are many, so that finding an object stays cheap. Only the small ones are rewritten, and
+/// nothing is thrown away. libgit2 cannot do this, so the system's git does; without it the mirror is only slower.
+pub(super) fn tidy(path: &Path, packs_max: usize) {
+    let is_pack = |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|kind| kind == "pack");
+    let Ok(entries) = std::fs::read_dir(path.join("objects/pack")) else { return };
+    if entries.flatten().filter(is_pack).count() <= packs_max {
+        return;
+    }
+    let mut git = std::process::Command::new("git");
+    git.arg("-C").arg(path).args(["repack", "-d", "-q", "--geometric=2"]);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").stdin(std::process::Stdio::null());
+    let problem = match git.output() {
+        Ok(output) if output.status.success() => return,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!("the packs of the mirror `{}` cannot be put together: {problem}", path.display());
 }
 
 /// Writes the names of all tips at once, as git's own `packed-refs`.

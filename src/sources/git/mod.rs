@@ -19,7 +19,7 @@ pub mod sweep;
 pub mod transport;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use location::{Location, LocationError};
 pub use sweep::{Look, Swept, sweep};

@@ -63,7 +63,7 @@ pub fn sweep(look: &Look<'_>) -> Result<Swept, SweepError> {
     match Location::parse(&look.config.url)? {
         Location::Local(path) => {
             let repository = open_local(&path)?;
-            let mut listing = listing::list_local(&repository, look.config, look.limits.refs)?;
+            let mut listing = listing::list_local(&repository, look.config, look.known, look.limits.refs)?;
             let moved = confirm_local(&repository, compare(look, &listing), &mut listing);
             report(look, &repository, listing, moved)
         }
@@ -73,6 +73,7 @@ pub fn sweep(look: &Look<'_>) -> Result<Swept, SweepError> {
             let moved = compare(look, &listing);
             mirror::fetch(look, connection, &listing, &moved)
                 .and_then(|repository| report(look, &repository, listing, moved))
+                .inspect(|_| mirror::tidy(look.mirror, mirror::PACKS_MAX))
                 .inspect_err(|error| mirror::discard_if_broken(look, error))
         }
     }

@@ -105,7 +105,7 @@ CREATE TABLE verdict (
     at INTEGER NOT NULL,
     PRIMARY KEY (change, scheduler),
     CHECK ((kind = 'built') = (buildset IS NOT NULL))
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX verdict_scheduler ON verdict (scheduler, change);
 CREATE INDEX verdict_held ON verdict (kind) WHERE kind = 'held';
 
@@ -199,8 +199,7 @@ CREATE TABLE build (
     leased_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    UNIQUE (request, attempt),
-    UNIQUE (request, epoch),
+    UNIQUE (request, attempt),       -- the epoch grows with it: a lease is given on that condition
     CHECK ((state = 'finished') = (outcome IS NOT NULL)),
     CHECK ((state = 'finished') = (finished_at IS NOT NULL))
 ) STRICT;

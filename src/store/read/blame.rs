@@ -3,17 +3,15 @@
 //! The culprit range of a build is counted from the last good build of the same builder on the same branch before it:
 //! per repository, the changes after what that build contained, up to what this one contains.
 
-use std::collections::BTreeMap;
-
 use gristmill_model::protocol::LogAddress;
 use gristmill_model::{
     BuildId, BuilderName, Buildset, BuildsetId, Cause, Change, ChangeId, Outcome, Person, ProjectName, RepositoryName,
-    Revision, SchedulerName, StampSet, Timestamp, Trigger, WorkerName,
+    Revision, SchedulerName, SourceStamp, StampSet, SuspectRange, Suspects, Timestamp, Trigger, WorkerName,
 };
 use serde::Serialize;
 
 use super::Reader;
-use super::row::{Cells, ReadError, id_list, read_all, rfc3339};
+use super::row::{Cells, ReadError, read_all, rfc3339};
 
 /// A change that may have broken something. All of its text is untrusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -101,7 +99,8 @@ const FACTS: &str = "SELECT b.id, b.builder, b.branch, b.buildset, b.worker, b.a
      FROM build b JOIN buildset bs ON bs.id = b.buildset \
      LEFT JOIN step s ON s.build = b.id AND s.number = (SELECT MIN(f.number) FROM step f \
      WHERE f.build = b.id AND f.outcome IN ('failure', 'exception')) WHERE b.id = $1 LIMIT 1";
-const BODIES: &str = "SELECT id, body FROM change WHERE id IN (SELECT value FROM json_each($1)) ORDER BY id LIMIT $2";
+const OWN: &str = "SELECT c.id, c.body FROM buildset_change bc JOIN change c ON c.id = bc.change \
+                   WHERE bc.buildset = $1 ORDER BY c.id LIMIT $2";
 const LAST_GOOD: &str = "SELECT b.id, bs.body FROM build b JOIN buildset bs ON bs.id = b.buildset \
                          WHERE b.builder = $1 AND b.branch = $2 AND b.id < $3 AND b.outcome IN ('success', 'warnings') \
                          ORDER BY b.id DESC LIMIT 1";
@@ -109,7 +108,7 @@ const BETWEEN: &str = "SELECT id, body FROM change WHERE repository = $1 AND bra
                        ORDER BY id DESC LIMIT $5";
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 3] = [("bodies", BODIES), ("last good", LAST_GOOD), ("between", BETWEEN)];
+pub(crate) const LISTS: [(&str, &str); 3] = [("own", OWN), ("last good", LAST_GOOD), ("between", BETWEEN)];
 
 /// Suspects that a range or a list names; of more, the newest are kept.
 pub const SUSPECTS_MAX: i64 = 200;
@@ -127,16 +126,30 @@ fn suspect(change: Change) -> Suspect {
 }
 
 impl Reader {
-    /// Gives the changes with these numbers as suspects, oldest first, at most [`SUSPECTS_MAX`].
+    /// Gives the changes in these ranges, oldest first, at most [`SUSPECTS_MAX`] of each repository.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn suspects(&self, ids: &[ChangeId]) -> Result<Vec<Suspect>, ReadError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+    pub async fn suspects(&self, ranges: &Suspects) -> Result<Vec<Suspect>, ReadError> {
+        let mut suspects = Vec::new();
+        for (repository, range) in ranges {
+            let rows = sqlx::query(BETWEEN)
+                .bind(repository.as_str())
+                .bind(range.branch.as_str())
+                .bind(range.after.0)
+                .bind(range.upto.0)
+                .bind(SUSPECTS_MAX)
+                .fetch_all(self.pool())
+                .await?;
+            suspects.extend(read_all(&rows, |cells| Ok(suspect(cells.json("body")?)))?);
         }
-        let list = id_list(ids.iter().map(|id| id.0));
-        let rows = sqlx::query(BODIES).bind(list).bind(SUSPECTS_MAX).fetch_all(self.pool()).await?;
+        suspects.sort_by_key(|suspect| suspect.change);
+        Ok(suspects)
+    }
+
+    /// Gives the changes that a buildset was made for, oldest first, at most [`SUSPECTS_MAX`].
+    async fn own_changes(&self, buildset: BuildsetId) -> Result<Vec<Suspect>, ReadError> {
+        let rows = sqlx::query(OWN).bind(buildset.0).bind(SUSPECTS_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, |cells| Ok(suspect(cells.json("body")?)))
     }
 
@@ -194,33 +207,29 @@ impl Reader {
             .fetch_optional(self.pool())
             .await?;
         let Some(row) = row else {
-            let own = self.changes_of_buildset(facts.buildset).await?;
-            let ids: Vec<ChangeId> = own.iter().map(|change| change.id).collect();
-            return Ok(Some(CulpritRange { last_good: None, suspects: self.suspects(&ids).await? }));
+            return Ok(Some(CulpritRange { last_good: None, suspects: self.own_changes(facts.buildset).await? }));
         };
         let cells = Cells(&row);
         let good: Buildset = cells.json("body")?;
-        let good_changes: BTreeMap<(&RepositoryName, &str), ChangeId> = good
-            .stamps
-            .values()
-            .filter_map(|stamp| stamp.change.map(|change| ((&stamp.repository, stamp.branch.as_str()), change)))
-            .collect();
-        let mut suspects = Vec::new();
-        for stamp in facts.stamps.values() {
-            let Some(newest) = stamp.change else { continue };
-            let after = good_changes.get(&(&stamp.repository, stamp.branch.as_str())).copied().unwrap_or_default();
-            let rows = sqlx::query(BETWEEN)
-                .bind(stamp.repository.as_str())
-                .bind(stamp.branch.as_str())
-                .bind(after.0)
-                .bind(newest.0)
-                .bind(SUSPECTS_MAX)
-                .fetch_all(self.pool())
-                .await?;
-            suspects.extend(read_all(&rows, |cells| Ok(suspect(cells.json("body")?)))?);
-        }
-        suspects.sort_by_key(|suspect| suspect.change);
-        suspects.dedup_by_key(|suspect| suspect.change);
-        Ok(Some(CulpritRange { last_good: Some(cells.id("id", BuildId)?), suspects }))
+        let ranges = ranges_between(&good.stamps, &facts.stamps);
+        let last_good = Some(cells.id("id", BuildId)?);
+        Ok(Some(CulpritRange { last_good, suspects: self.suspects(&ranges).await? }))
     }
+}
+
+/// Gives what came between what a good build contained and what a later one does. A repository (or branch of it) that
+/// the good one did not contain is suspected with its newest change alone: what came before it was never asked about.
+fn ranges_between(good: &StampSet, later: &StampSet) -> Suspects {
+    let contained = |stamp: &SourceStamp| {
+        let same = |known: &&SourceStamp| known.repository == stamp.repository && known.branch == stamp.branch;
+        good.values().find(same).and_then(|known| known.change)
+    };
+    later
+        .values()
+        .filter_map(|stamp| {
+            let upto = stamp.change?;
+            let after = contained(stamp).unwrap_or(ChangeId(upto.0 - 1));
+            Some((stamp.repository.clone(), SuspectRange { branch: stamp.branch.clone(), after, upto }))
+        })
+        .collect()
 }

@@ -327,8 +327,10 @@ impl Serialize for VerdictRow {
 pub fn reason_json(reason: &Reason) -> serde_json::Value {
     let mut value = serde_json::to_value(reason).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
-        if let Some(until) = fields.get("until").and_then(serde_json::Value::as_i64) {
-            fields.insert("until".to_owned(), Timestamp(until).to_rfc3339().into());
+        for moment in ["until", "next", "nominal"] {
+            if let Some(at) = fields.get(moment).and_then(serde_json::Value::as_i64) {
+                fields.insert(moment.to_owned(), Timestamp(at).to_rfc3339().into());
+            }
         }
         fields.insert("text".to_owned(), reason.to_string().into());
     }

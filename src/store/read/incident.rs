@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gristmill_model::protocol::LogAddress;
-use gristmill_model::{BuildId, BuilderName, ChangeId, IncidentId, ProjectName, Timestamp};
+use gristmill_model::{BuildId, BuilderName, IncidentId, ProjectName, Suspects, Timestamp};
 use serde::Serialize;
 
 use super::Reader;
@@ -86,12 +86,10 @@ pub(crate) const LISTS: [(&str, &str); 4] = [("open", OPEN), ("all", ALL), ("clo
 
 /// Builders that are named over all incidents of one list.
 const BUILDERS_MAX: i64 = 5_000;
-/// Suspects that one incident names.
-const SUSPECTS_MAX: usize = 20;
-
+/// An incident without its builders, and with its suspects as ranges.
 struct Bare {
     row: IncidentRow,
-    suspects: Vec<ChangeId>,
+    suspects: Suspects,
 }
 
 fn bare_row(cells: &Cells<'_>) -> Result<Bare, ReadError> {
@@ -112,9 +110,7 @@ fn bare_row(cells: &Cells<'_>) -> Result<Bare, ReadError> {
         opened_at: cells.time("opened_at")?,
         closed_at: cells.opt_time("closed_at")?,
     };
-    let mut suspects: Vec<ChangeId> = cells.json("suspects")?;
-    suspects.truncate(SUSPECTS_MAX);
-    Ok(Bare { row, suspects })
+    Ok(Bare { row, suspects: cells.json("suspects")? })
 }
 
 impl Reader {
@@ -156,7 +152,7 @@ impl Reader {
         self.complete(read_all(&rows, bare_row)?).await
     }
 
-    /// Adds builders and suspects to incidents, in one query each.
+    /// Adds builders, all in one query, and suspects, one indexed query per incident and repository.
     async fn complete(&self, bare: Vec<Bare>) -> Result<Vec<IncidentRow>, ReadError> {
         if bare.is_empty() {
             return Ok(Vec::new());
@@ -172,15 +168,12 @@ impl Reader {
                 fixed_build: cells.opt_id("fixed_build", BuildId)?,
             });
         }
-        let wanted: Vec<ChangeId> = bare.iter().flat_map(|incident| incident.suspects.iter().copied()).collect();
-        let suspects = self.suspects(&wanted).await?;
-        Ok(bare
-            .into_iter()
-            .map(|Bare { mut row, suspects: mine }| {
-                row.builders = builders.remove(&row.id).unwrap_or_default();
-                row.suspects = suspects.iter().filter(|suspect| mine.contains(&suspect.change)).cloned().collect();
-                row
-            })
-            .collect())
+        let mut incidents = Vec::with_capacity(bare.len());
+        for Bare { mut row, suspects } in bare {
+            row.builders = builders.remove(&row.id).unwrap_or_default();
+            row.suspects = self.suspects(&suspects).await?;
+            incidents.push(row);
+        }
+        Ok(incidents)
     }
 }

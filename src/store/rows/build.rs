@@ -23,7 +23,8 @@ const FINISH: &str = "UPDATE build
     SET state = 'finished', outcome = $2, cause = $3, summary = $4, finished_at = $5, suspended_step = NULL
     WHERE id = $1 AND state <> 'finished'";
 
-const LOAD_OPEN: &str = "SELECT build.id, build.request, build.buildset, build.builder, build.attempt, build.epoch,
+pub(super) const LOAD_OPEN: &str =
+    "SELECT build.id, build.request, build.buildset, build.builder, build.attempt, build.epoch,
         build.worker, build.state, build.cancel, build.suspended_step, build.leased_at, build.started_at,
         step.triggered
     FROM build LEFT JOIN step ON step.build = build.id AND step.number = build.suspended_step

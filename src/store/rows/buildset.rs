@@ -5,14 +5,13 @@ use gristmill_schedulers::State;
 
 use super::{request, upstream};
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::dialect::{INSERT_BUILDSET_CHANGES, sql};
 use crate::store::record::{Record, to_json};
 use crate::store::tx::{Tx, inconsistent};
 
 const INSERT: &str = "INSERT INTO buildset
     (id, scheduler, project, branch, trigger_key, body, remaining, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const INSERT_CHANGE: &str = "INSERT INTO buildset_change (buildset, change) VALUES ($1, $2)";
 /// Counts one request less; a counter, so that the one who settles the last request is known without looking at all.
 const COUNT_DOWN: &str =
     "UPDATE buildset SET remaining = remaining - 1 WHERE id = (SELECT buildset FROM request WHERE id = $1)";
@@ -20,7 +19,7 @@ const COUNT_DOWN_BY_BUILD: &str =
     "UPDATE buildset SET remaining = remaining - 1 WHERE id = (SELECT buildset FROM build WHERE id = $1)";
 const COMPLETE: &str = "UPDATE buildset SET outcome = $2, completed_at = $3
     WHERE id = $1 AND outcome IS NULL AND remaining = 0";
-const LOAD_OPEN: &str = "SELECT body FROM buildset WHERE outcome IS NULL";
+pub(super) const LOAD_OPEN: &str = "SELECT body FROM buildset WHERE outcome IS NULL";
 
 pub(super) async fn created(
     tx: &mut Tx<'_>,
@@ -42,16 +41,12 @@ pub(super) async fn created(
         .bind(i64::try_from(remaining).expect("requests fit in memory"))
         .bind(buildset.created_at.0);
     tx.one("buildset", buildset.id, insert).await?;
-    for change in changes_of(&buildset.trigger) {
-        let id = format!("{} {change}", buildset.id);
-        tx.one("buildset_change", id, sql(INSERT_CHANGE).bind(buildset.id.0).bind(change.0)).await?;
+    let changes = changes_of(&buildset.trigger);
+    if !changes.is_empty() {
+        let insert = sql(INSERT_BUILDSET_CHANGES).bind(buildset.id.0).bind(to_json(&changes));
+        tx.many("buildset_change", buildset.id, changes.len(), insert).await?;
     }
-    for made in requests {
-        request::created(tx, made).await?;
-    }
-    for (position, edge) in edges.iter().enumerate() {
-        request::needs(tx, edge, i64::try_from(position).expect("edges fit in memory")).await?;
-    }
+    request::created(tx, buildset.id, requests, edges).await?;
     if let Trigger::Upstream { .. } = buildset.trigger {
         upstream::used(tx, &buildset.scheduler, buildset.id).await?;
     }

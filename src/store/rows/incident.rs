@@ -17,11 +17,12 @@ const BREAK: &str = "INSERT INTO incident_builder (incident, builder, broke_buil
 const EASE: &str = "UPDATE incident_builder SET fixed_build = $3 WHERE incident = $1 AND builder = $2";
 const CLOSE: &str = "UPDATE incident SET closed_at = $2 WHERE id = $1 AND closed_at IS NULL";
 
-const LOAD_OPEN: &str = "SELECT id, branch, first_build, suspects, opened_at FROM incident WHERE closed_at IS NULL";
-const LOAD_BUILDERS: &str = "SELECT incident_builder.incident, incident_builder.builder,
+pub(super) const LOAD_OPEN: &str =
+    "SELECT id, branch, first_build, suspects, opened_at FROM incident WHERE closed_at IS NULL";
+pub(super) const LOAD_BUILDERS: &str = "SELECT incident_builder.incident, incident_builder.builder,
         incident_builder.broke_build, incident_builder.fixed_build
-    FROM incident_builder JOIN incident ON incident.id = incident_builder.incident
-    WHERE incident.closed_at IS NULL";
+    FROM incident CROSS JOIN incident_builder
+    WHERE incident.closed_at IS NULL AND incident_builder.incident = incident.id";
 
 pub(super) async fn opened(
     tx: &mut Tx<'_>,

@@ -20,11 +20,32 @@ pub(super) mod upstream;
 pub(super) mod verdict;
 pub(super) mod worker;
 
-use gristmill_model::{Cause, EventBody, Outcome, Seq, Timestamp};
+use gristmill_model::{Cause, EventBody, Outcome, Seq, Timestamp, Verdict};
 use gristmill_schedulers::state::UpstreamDone;
 
 use super::StoreError;
 use super::tx::Tx;
+
+/// The statements that load the state. `CROSS JOIN` in them is the order in which SQLite must look: first at the few
+/// that are open. Left to itself it reads everything that ever was.
+#[cfg(test)]
+pub(super) const LOADS: [&str; 15] = [
+    build::LOAD_OPEN,
+    buildset::LOAD_OPEN,
+    incident::LOAD_OPEN,
+    incident::LOAD_BUILDERS,
+    recipe::LOAD,
+    repository::LOAD,
+    repository::LOAD_TIPS,
+    request::LOAD_OPEN,
+    request::LOAD_EDGES,
+    standing::LOAD,
+    step::LOAD_OPEN,
+    timer::LOAD,
+    upstream::LOAD_UNUSED,
+    verdict::LOAD_HELD,
+    worker::LOAD,
+];
 
 /// How a step or a build ended.
 #[derive(Clone, Copy)]
@@ -35,11 +56,39 @@ pub(super) struct End<'a> {
     at: Timestamp,
 }
 
-/// Writes the rows of event number `seq`, which happened at `at`.
-pub(super) async fn write(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -> Result<(), StoreError> {
+/// Writes the rows of `events`, the first of which has the number after `before`, and all of which happened at `at`.
+pub(super) async fn write(
+    tx: &mut Tx<'_>,
+    before: Seq,
+    at: Timestamp,
+    events: &[EventBody],
+) -> Result<Seq, StoreError> {
+    let mut seq = before;
+    for alike in events.chunk_by(|one, next| as_verdict(one).is_some() && as_verdict(next).is_some()) {
+        let verdicts: Vec<&Verdict> = alike.iter().filter_map(as_verdict).collect();
+        if !verdicts.is_empty() {
+            verdict::given(tx, &verdicts).await?;
+        }
+        for body in alike {
+            seq = seq.next();
+            write_one(tx, seq, at, body).await?;
+        }
+    }
+    Ok(seq)
+}
+
+fn as_verdict(body: &EventBody) -> Option<&Verdict> {
+    match body {
+        EventBody::VerdictGiven { verdict } => Some(verdict),
+        _ => None,
+    }
+}
+
+/// Writes the rows of event number `seq`, except for a verdict's, which come many at once.
+async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -> Result<(), StoreError> {
     use EventBody as E;
     match body {
-        E::CatalogRefused { .. } | E::ReportRefused { .. } => Ok(()),
+        E::CatalogRefused { .. } | E::ReportRefused { .. } | E::VerdictGiven { .. } => Ok(()),
         E::CatalogActivated { hash } => catalog::activated(tx, hash, at).await,
         E::DeliveryAccepted { delivery } => delivery::accepted(tx, delivery).await,
         E::DeliveryRead { delivery, result } => delivery::read(tx, *delivery, result).await,
@@ -52,7 +101,6 @@ pub(super) async fn write(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &Event
             repository::failing(tx, repository, error, *failures, at).await
         }
         E::SourceRecovered { repository, .. } => repository::recovered(tx, repository, at).await,
-        E::VerdictGiven { verdict } => verdict::given(tx, verdict).await,
         E::TimerFired { scheduler, nominal, next, nothing } => {
             timer::fired(tx, scheduler, *nominal, *next, nothing.as_deref(), at).await
         }

@@ -11,7 +11,7 @@ use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 
 const RECORD: &str = "INSERT INTO recipe (digest, body) VALUES ($1, $2)";
-const LOAD: &str = "SELECT digest, body FROM recipe";
+pub(super) const LOAD: &str = "SELECT digest, body FROM recipe";
 
 pub(super) async fn recorded(tx: &mut Tx<'_>, digest: &Digest, recipe: &Recipe) -> Result<(), StoreError> {
     tx.one("recipe", digest, sql(RECORD).bind(digest.as_str()).bind(to_json(recipe))).await

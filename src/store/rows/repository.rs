@@ -18,8 +18,8 @@ const RECOVERED: &str = "INSERT INTO repository (name, seen, failures, at) VALUE
 const RECORD_TIP: &str =
     "INSERT INTO ref_tip (repository, reference, revision, seq, change) VALUES ($1, $2, $3, 0, NULL)";
 
-const LOAD: &str = "SELECT name, seen, failures FROM repository";
-const LOAD_TIPS: &str = "SELECT repository, reference, revision, seq, change FROM ref_tip";
+pub(super) const LOAD: &str = "SELECT name, seen, failures FROM repository";
+pub(super) const LOAD_TIPS: &str = "SELECT repository, reference, revision, seq, change FROM ref_tip";
 
 pub(super) async fn seen(tx: &mut Tx<'_>, name: &RepositoryName, at: Timestamp) -> Result<(), StoreError> {
     tx.one("repository", name, sql(SEEN).bind(name.as_str()).bind(at.0)).await

@@ -2,19 +2,17 @@
 
 use std::cmp::Reverse;
 
-use gristmill_model::{Build, BuildId, Cause, Condition, Edge, NeedMode, Outcome, Request, RequestId, RequestState};
+use gristmill_model::{
+    Build, BuildId, BuildsetId, Cause, Condition, Edge, NeedMode, Outcome, Request, RequestId, RequestState,
+};
 use gristmill_schedulers::State;
 
 use super::{End, buildset};
 use crate::store::StoreError;
-use crate::store::dialect::{Statement, sql};
-use crate::store::record::Record;
+use crate::store::dialect::{INSERT_EDGES, INSERT_REQUESTS, Statement, sql};
+use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 
-const INSERT: &str = "INSERT INTO request
-    (id, buildset, node, builder, recipe, digest, mode, state, attempts, epoch, outcome, cause, created_at, settled_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-const INSERT_EDGE: &str = "INSERT INTO edge (request, needs, on_outcome, position) VALUES ($1, $2, $3, $4)";
 const RELEASE: &str = "UPDATE request SET state = 'ready' WHERE id = $1 AND state = 'waiting'";
 /// Only a ready request can be leased, and only under a newer epoch (S8).
 const LEASE: &str = "UPDATE request SET state = 'leased', attempts = $2, epoch = $3
@@ -28,37 +26,32 @@ const SETTLE_BY_BUILD: &str = "UPDATE request
 const READY_AGAIN: &str = "UPDATE request SET state = 'ready'
     WHERE id = (SELECT request FROM build WHERE id = $1) AND state = 'leased'";
 
-const LOAD_OPEN: &str = "SELECT request.id, request.buildset, request.node, request.builder, request.recipe,
+pub(super) const LOAD_OPEN: &str = "SELECT request.id, request.buildset, request.node, request.builder, request.recipe,
         request.digest, request.mode, request.state, request.attempts, request.epoch, request.outcome, request.cause,
         request.created_at, request.settled_at
-    FROM request JOIN buildset ON buildset.id = request.buildset
-    WHERE buildset.outcome IS NULL ORDER BY request.id";
-const LOAD_EDGES: &str = "SELECT edge.request, edge.needs, edge.on_outcome
-    FROM edge JOIN request ON request.id = edge.request JOIN buildset ON buildset.id = request.buildset
-    WHERE buildset.outcome IS NULL ORDER BY request.buildset, edge.position";
+    FROM buildset CROSS JOIN request
+    WHERE buildset.outcome IS NULL AND request.buildset = buildset.id ORDER BY request.id";
+pub(super) const LOAD_EDGES: &str = "SELECT edge.request, edge.needs, edge.on_outcome
+    FROM buildset CROSS JOIN request CROSS JOIN edge
+    WHERE buildset.outcome IS NULL AND request.buildset = buildset.id AND edge.request = request.id
+    ORDER BY buildset.id, edge.position";
 
-pub(super) async fn created(tx: &mut Tx<'_>, request: &Request) -> Result<(), StoreError> {
-    let insert = sql(INSERT)
-        .bind(request.id.0)
-        .bind(request.buildset.0)
-        .bind(request.node.as_str())
-        .bind(request.builder.as_str())
-        .bind(request.recipe.as_str())
-        .bind(request.digest.as_str())
-        .bind(mode_word(request.mode))
-        .bind(request.state.as_str())
-        .bind(request.attempts)
-        .bind(request.epoch)
-        .bind(request.outcome.map(Outcome::as_str))
-        .bind(request.cause.map(Cause::as_str))
-        .bind(request.created_at.0)
-        .bind(request.settled_at.map(|time| time.0));
-    tx.one("request", request.id, insert).await
-}
-
-pub(super) async fn needs(tx: &mut Tx<'_>, edge: &Edge, position: i64) -> Result<(), StoreError> {
-    let insert = sql(INSERT_EDGE).bind(edge.request.0).bind(edge.needs.0).bind(edge.on.as_str()).bind(position);
-    tx.one("edge", format!("{} {}", edge.request, edge.needs), insert).await
+/// Writes a new buildset's requests and edges.
+pub(super) async fn created(
+    tx: &mut Tx<'_>,
+    buildset: BuildsetId,
+    requests: &[Request],
+    edges: &[Edge],
+) -> Result<(), StoreError> {
+    if !requests.is_empty() {
+        let insert = sql(INSERT_REQUESTS).bind(to_json(&requests));
+        tx.many("request", format!("of buildset {buildset}"), requests.len(), insert).await?;
+    }
+    if !edges.is_empty() {
+        let insert = sql(INSERT_EDGES).bind(to_json(&edges));
+        tx.many("edge", format!("of buildset {buildset}"), edges.len(), insert).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn released(tx: &mut Tx<'_>, id: RequestId) -> Result<(), StoreError> {
@@ -137,13 +130,10 @@ fn read(row: Record<'_>) -> Result<Request, StoreError> {
     })
 }
 
-fn mode_word(mode: NeedMode) -> &'static str {
-    match mode {
-        NeedMode::All => "all",
-        NeedMode::Any => "any",
-    }
-}
-
 fn mode_of_word(word: &str) -> Option<NeedMode> {
-    [NeedMode::All, NeedMode::Any].into_iter().find(|mode| mode_word(*mode) == word)
+    match word {
+        "all" => Some(NeedMode::All),
+        "any" => Some(NeedMode::Any),
+        _ => None,
+    }
 }

@@ -25,7 +25,7 @@ const TURN: &str = "INSERT INTO standing (builder, branch, outcome, build, good,
 const MARK: &str = "UPDATE standing SET incident = $3 WHERE builder = $1 AND branch = $2";
 const MARK_BY_INCIDENT: &str = "UPDATE standing SET incident = $3
     WHERE builder = $1 AND branch = (SELECT branch FROM incident WHERE id = $2)";
-const LOAD: &str = "SELECT builder, branch, outcome, build, good, incident FROM standing";
+pub(super) const LOAD: &str = "SELECT builder, branch, outcome, build, good, incident FROM standing";
 
 pub(super) async fn turned(
     tx: &mut Tx<'_>,

@@ -13,8 +13,8 @@ const START: &str = "INSERT INTO step (build, number, name, started_at) VALUES (
 const FINISH: &str = "UPDATE step SET outcome = $3, cause = $4, summary = $5, finished_at = $6
     WHERE build = $1 AND number = $2 AND outcome IS NULL";
 const TRIGGER: &str = "UPDATE step SET triggered = $3 WHERE build = $1 AND number = $2 AND triggered IS NULL";
-const LOAD_OPEN: &str = "SELECT step.build, step.number, step.outcome
-    FROM step JOIN build ON build.id = step.build WHERE build.state <> 'finished'";
+pub(super) const LOAD_OPEN: &str = "SELECT step.build, step.number, step.outcome
+    FROM build CROSS JOIN step WHERE build.state <> 'finished' AND step.build = build.id";
 
 pub(super) async fn started(
     tx: &mut Tx<'_>,

@@ -14,7 +14,7 @@ const FIRE: &str = "INSERT INTO timer (scheduler, nominal, next, why_nothing, at
     ON CONFLICT (scheduler) DO UPDATE SET nominal = COALESCE(excluded.nominal, timer.nominal),
         next = excluded.next, why_nothing = excluded.why_nothing, at = excluded.at
     WHERE excluded.nominal IS NULL OR timer.nominal IS NULL OR excluded.nominal > timer.nominal";
-const LOAD: &str = "SELECT scheduler, nominal, next FROM timer";
+pub(super) const LOAD: &str = "SELECT scheduler, nominal, next FROM timer";
 
 pub(super) async fn fired(
     tx: &mut Tx<'_>,

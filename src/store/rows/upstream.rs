@@ -13,7 +13,7 @@ const INSERT: &str = "INSERT INTO upstream
     (scheduler, buildset, upstream, outcome, meets, branch, stamps, depth, result, noted, at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const USE_UP: &str = "UPDATE upstream SET used_by = $2 WHERE scheduler = $1 AND used_by IS NULL";
-const LOAD_UNUSED: &str = "SELECT scheduler, upstream, buildset, outcome, meets, branch, stamps, depth
+pub(super) const LOAD_UNUSED: &str = "SELECT scheduler, upstream, buildset, outcome, meets, branch, stamps, depth
     FROM upstream WHERE used_by IS NULL ORDER BY noted";
 
 /// Notes what event number `noted` says of `upstream`'s buildset, and what came of that.

@@ -1,41 +1,37 @@
 //! What schedulers made of changes: one row per pair; only a held one may be replaced (S3).
 
-use gristmill_model::{Verdict, VerdictKind};
+use std::fmt;
+
+use gristmill_model::Verdict;
 use gristmill_schedulers::State;
 use gristmill_schedulers::state::HeldChange;
 
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::dialect::{GIVE_VERDICTS, sql};
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 
-const GIVE: &str = "INSERT INTO verdict (change, scheduler, kind, buildset, until, reasons, place, at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-    ON CONFLICT (change, scheduler) DO UPDATE SET kind = excluded.kind, buildset = excluded.buildset,
-        until = excluded.until, reasons = excluded.reasons, place = excluded.place, at = excluded.at
-    WHERE verdict.kind = 'held'";
-
-const LOAD_HELD: &str = "SELECT verdict.change, verdict.scheduler, verdict.until, verdict.at,
+pub(super) const LOAD_HELD: &str = "SELECT verdict.change, verdict.scheduler, verdict.until, verdict.at,
         change.repository, change.branch, change.new
     FROM verdict JOIN change ON change.id = verdict.change
     WHERE verdict.kind = 'held' ORDER BY verdict.change";
 
-pub(super) async fn given(tx: &mut Tx<'_>, verdict: &Verdict) -> Result<(), StoreError> {
-    let (buildset, until) = match &verdict.kind {
-        VerdictKind::Built { buildset } => (Some(buildset.0), None),
-        VerdictKind::Held { until, .. } => (None, until.map(|until| until.0)),
-        VerdictKind::Nothing => (None, None),
-    };
-    let give = sql(GIVE)
-        .bind(verdict.change.0)
-        .bind(verdict.scheduler.as_str())
-        .bind(verdict.kind.as_str())
-        .bind(buildset)
-        .bind(until)
-        .bind(to_json(&verdict.reasons))
-        .bind(to_json(&verdict.place))
-        .bind(verdict.at.0);
-    tx.one("verdict", format!("{} {}", verdict.change, verdict.scheduler), give).await
+/// Writes verdicts that were given one after the other: by one statement, because every change meets every scheduler.
+pub(super) async fn given(tx: &mut Tx<'_>, verdicts: &[&Verdict]) -> Result<(), StoreError> {
+    tx.many("verdict", Pairs(verdicts), verdicts.len(), sql(GIVE_VERDICTS).bind(to_json(&verdicts))).await
+}
+
+/// Names verdicts, if anybody wants to know.
+struct Pairs<'a>(&'a [&'a Verdict]);
+
+impl fmt::Display for Pairs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, verdict) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{} {}", verdict.change, verdict.scheduler)?;
+        }
+        Ok(())
+    }
 }
 
 /// Loads held changes.

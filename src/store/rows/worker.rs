@@ -12,7 +12,7 @@ const JOIN: &str = "INSERT INTO worker (name, labels, slots, connected, since) V
     ON CONFLICT (name) DO UPDATE SET labels = excluded.labels, slots = excluded.slots,
         connected = excluded.connected, since = excluded.since";
 const LEAVE: &str = "UPDATE worker SET connected = 0, since = $2 WHERE name = $1";
-const LOAD: &str = "SELECT name, labels, slots, connected, since FROM worker";
+pub(super) const LOAD: &str = "SELECT name, labels, slots, connected, since FROM worker";
 
 pub(super) async fn joined(tx: &mut Tx<'_>, worker: &Worker) -> Result<(), StoreError> {
     let join = sql(JOIN)

@@ -82,3 +82,31 @@ async fn a_turn_larger_than_any_may_be_is_refused_before_the_database_is_asked()
     let refused = world.store.commit(turn).await;
     assert!(matches!(refused, Err(CommitError::Store(StoreError::TooLarge { .. }))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn any_text_comes_back_as_it_went() {
+    let mut world = World::new().await;
+    for text in [
+        "",
+        "\0",
+        "a\0b",
+        "\\u0000 \\\" \" ' ; -- $1",
+        "\u{7f}\r\n\t",
+        "ß → 水車 🜄",
+        "{\"kind\":1}",
+        "\u{2028}\u{fffe}",
+    ] {
+        world.happen(vec![EventBody::SourceFailing { repository: text.into(), error: text.into(), failures: 1 }]).await;
+        let change = change(world.state.last.change.0 + 1, 1, None, Some(1));
+        let change = Change { repository: text.into(), ..change };
+        let id = change.id.0;
+        let kind =
+            VerdictKind::Held { until: None, repository: text.into(), branch: "main".into(), revision: revision(1) };
+        world.happen(vec![EventBody::ChangeSeen { change }, verdict(id, text, kind)]).await;
+    }
+    let events = world.store.reader().events_after(Seq(0), 100).await.unwrap();
+    let mut folded = gristmill_schedulers::State::default();
+    events.iter().for_each(|event| folded.apply(event));
+    world.store.verify(&folded).await.unwrap();
+    world.restart().await;
+}

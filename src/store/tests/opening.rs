@@ -172,3 +172,33 @@ async fn a_full_disk_is_said_to_pass_and_nothing_is_half_written() {
     assert_eq!(store.commit(turn).await.unwrap(), head.next());
     store.close().await;
 }
+
+#[tokio::test]
+async fn loading_the_state_reads_nothing_that_is_finished() {
+    use sqlx::Row as _;
+    const GROWING: [&str; 10] = [
+        "build",
+        "buildset",
+        "change",
+        "edge",
+        "incident",
+        "incident_builder",
+        "request",
+        "step",
+        "upstream",
+        "verdict",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = connect(folder.path()).await;
+    migrate::bring_up_to_date(&mut connection, folder.path()).await.unwrap();
+    for text in crate::store::rows::LOADS {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+        for row in sqlx::query(explain).fetch_all(&mut connection).await.unwrap() {
+            let detail: String = row.get("detail");
+            let mut words = detail.split(' ');
+            let scans = words.next() == Some("SCAN") && words.next().is_some_and(|table| GROWING.contains(&table));
+            let index_holds_only_open = detail.ends_with("_open") || detail.ends_with("_unused");
+            assert!(!scans || index_holds_only_open, "{detail} for\n{text}");
+        }
+    }
+}

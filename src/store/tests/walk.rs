@@ -22,7 +22,7 @@ struct Walk {
 impl Walk {
     /// Lists what may happen next, by what it is about: a walk that chose among all of it would rarely finish a build.
     fn possible(&self, state: &State) -> Vec<Vec<EventBody>> {
-        let mut possible = vec![self.from_outside(state), self.of_schedulers(state), of_incidents(state)];
+        let mut possible = vec![self.of_sources(state), self.of_schedulers(state), of_incidents(state)];
         possible.push(state.requests.values().flat_map(of_request).collect());
         possible.push(lease(state).into_iter().collect());
         possible.extend(state.builds.values().map(|open| self.of_build(open, state)));
@@ -36,7 +36,7 @@ impl Walk {
         possible
     }
 
-    fn from_outside(&self, state: &State) -> Vec<EventBody> {
+    fn of_sources(&self, state: &State) -> Vec<EventBody> {
         let number = state.last.change.0 + 1;
         let tip = state.tips.get("lib").and_then(|tips| tips.get("refs/heads/main"));
         let old = tip.and_then(|tip| tip.revision.clone());

@@ -31,6 +31,8 @@ pub(crate) enum CheckoutError {
     BadRevision { revision: String },
     #[error("`{url}` is not a URL or path that can be fetched from")]
     BadOrigin { url: String },
+    #[error("codebase `{codebase}` goes to `{into}`, where another one is already")]
+    SameFolder { codebase: CodebaseName, into: String },
     #[error(transparent)]
     Path(#[from] PathError),
     #[error("cannot prepare the folder of codebase `{codebase}`")]
@@ -56,9 +58,11 @@ impl CheckoutError {
                 let limit = Some(gristmill_model::Cause::Limit);
                 StepResult { cause: limit, ..StepResult::broken(say(&self)) }
             }
-            Self::NoStamp { .. } | Self::BadRevision { .. } | Self::BadOrigin { .. } | Self::Gone { .. } => {
-                StepResult::refused(say(&self))
-            }
+            Self::NoStamp { .. }
+            | Self::BadRevision { .. }
+            | Self::BadOrigin { .. }
+            | Self::SameFolder { .. }
+            | Self::Gone { .. } => StepResult::refused(say(&self)),
             Self::Path(error) if !error.is_transient() => StepResult::refused(say(&self)),
             _ => StepResult::broken(say(&self)),
         }
@@ -88,8 +92,15 @@ pub(crate) async fn checkout(
     for target in &mut targets {
         target.folder = folder_for_checkout(root, target.into)?;
     }
-    let folders: BTreeSet<PathBuf> = targets.iter().map(|target| target.folder.clone()).collect();
+    let mut folders = BTreeSet::new();
     for target in &targets {
+        if !folders.insert(target.folder.clone()) {
+            return Err(CheckoutError::SameFolder { codebase: target.codebase.clone(), into: target.into.to_owned() });
+        }
+    }
+    for target in &targets {
+        // Again, because what was checked out just now may have put a link in the way.
+        folder_for_checkout(root, target.into)?;
         let inside: BTreeSet<PathBuf> = folders
             .iter()
             .filter(|folder| folder.starts_with(&target.folder) && **folder != target.folder)
@@ -140,18 +151,19 @@ async fn bring(
 ) -> Result<(), CheckoutError> {
     let revision = target.stamp.revision.as_str();
     let failed = |source| CheckoutError::Folder { codebase: target.codebase.clone(), source };
-    let was_there = take_over(&target.folder, revision).map_err(failed)?;
-    match attempt(target, method, inside, git, log, was_there).await {
-        Err(CheckoutError::Broken { .. }) if was_there => {
-            log.remark(&format!("the folder of {} cannot be used any more; it is made anew", target.codebase));
-            let (folder, except) = (target.folder.clone(), above(&target.folder, inside));
-            let emptied = tokio::task::spawn_blocking(move || empty(&folder, &except)).await;
-            emptied.map_err(io::Error::other).and_then(|result| result).map_err(failed)?;
-            take_over(&target.folder, revision).map_err(failed)?;
-            attempt(target, method, inside, git, log, false).await
-        }
-        other => other,
-    }
+    let trouble = match take_over(&target.folder, revision) {
+        Ok(was_there) => match attempt(target, method, inside, git, log, was_there).await {
+            Err(CheckoutError::Broken { .. }) if was_there => "its repository is broken".to_owned(),
+            other => return other,
+        },
+        Err(error) => error.to_string(),
+    };
+    log.remark(&format!("the folder of {} is made anew: {trouble}", target.codebase));
+    let (folder, except) = (target.folder.clone(), above(&target.folder, inside));
+    let emptied = tokio::task::spawn_blocking(move || empty(&folder, &except)).await;
+    emptied.map_err(io::Error::other).and_then(|result| result).map_err(failed)?;
+    take_over(&target.folder, revision).map_err(failed)?;
+    attempt(target, method, inside, git, log, false).await
 }
 
 /// Gives the entries of `folder` that other codebases' folders are in.
@@ -192,7 +204,7 @@ async fn attempt(
         arguments.push(format!("--exclude=/{}", literal(&relative.display().to_string())));
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if was_there && !git.run(&target.folder, &arguments, log).await?.is_success() {
+    if !git.run(&target.folder, &arguments, log).await?.is_success() {
         return Err(broken());
     }
     Ok(())

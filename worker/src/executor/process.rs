@@ -313,7 +313,8 @@ impl<'a> Attendance<'a> {
             (None, None) if output.is_full() => self.total_at,
             (None, None) => self.total_at.min(self.idle_at),
         };
-        if let Some(due) = output.due_at() {
+        // Once the log is due it is sent as soon as there is room, and no clock makes room.
+        if let Some(due) = output.due_at().filter(|due| *due > Instant::now()) {
             next = next.min(due);
         }
         next
@@ -383,10 +384,11 @@ impl<'a> Attendance<'a> {
 
     /// Ends an ending early when nobody of the group is left.
     fn look_at_group(&mut self) {
-        if self.status.is_some() && self.tree.group.is_empty() {
-            if let Some(ending) = &mut self.ending {
-                ending.killed = true;
-            }
+        if let Some(ending) = &mut self.ending
+            && self.status.is_some()
+            && self.tree.group.is_empty()
+        {
+            ending.killed = true;
         }
     }
 

@@ -19,6 +19,9 @@ const PASSES_MAX: usize = 50;
 /// The pause between passes that only find processes that are already dying.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// The pauses before what is still there is taken for left behind.
+const PAUSES_BEFORE: usize = 5;
+
 /// Bytes of one process's environment that are looked at.
 const ENVIRONMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -50,9 +53,17 @@ impl Marked {
 ///
 /// `from` saves time: where process ids are known not to have begun again, only those from this one on are looked at.
 pub(crate) fn sweep(marked: &Marked, from: Option<i32>) -> usize {
+    let from = from.unwrap_or(0);
+    // What was killed with its group a moment ago is not left behind, only slow to go.
+    for _ in 0..PAUSES_BEFORE {
+        if find(marked, from).is_empty() {
+            return 0;
+        }
+        pause();
+    }
     let mut killed = BTreeSet::new();
     for _ in 0..PASSES_MAX {
-        let found = find(marked, from.unwrap_or(0));
+        let found = find(marked, from);
         if found.is_empty() {
             break;
         }
@@ -65,10 +76,15 @@ pub(crate) fn sweep(marked: &Marked, from: Option<i32>) -> usize {
         }
         if !fresh {
             // All have their signal; the kernel needs a moment to take them apart.
-            std::thread::sleep(PAUSE);
+            pause();
         }
     }
     killed.len()
+}
+
+#[expect(clippy::disallowed_methods, reason = "nobody is told of the end of a process that is not a child")]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 /// Lists the marked processes.

@@ -3,5 +3,8 @@
 mod spool;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use spool::{Next, Spool};
 pub use writer::LogWriter;

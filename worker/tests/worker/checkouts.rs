@@ -1,9 +1,14 @@
 //! Exact revisions in folders that earlier builds have used, and misused.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use gristmill_model::CheckoutMethod::{self, Clean, Fresh, Incremental};
 use gristmill_model::protocol::BuildOrder;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
 use crate::service::Ended;
 use crate::world::{Repository, World, checkout, script, with_source};
@@ -101,9 +106,13 @@ async fn an_origin_that_gives_out_only_what_has_a_name_is_enough() {
     let scene = Scene::start().await;
     let old = scene.app.commit("file", "one\n");
     scene.app.commit("file", "two\n");
-    // The older protocol insists on names.
-    scene.app.git(&["config", "uploadpack.allowAnySHA1InWant", "false"]);
-    let ended = scene.run(Incremental, &old, "cat file").await;
+    let url = serve_as_of_old(scene.app.path.clone()).await;
+    let mut order = scene.order(Incremental, &old, "cat file");
+    for origin in order.origins.values_mut() {
+        origin.url.clone_from(&url);
+    }
+    let ended = scene.world.service.run(order).await;
+    assert!(ended.log(0).contains("Server does not allow request for unadvertised object"), "{}", ended.log(0));
     check_success(&ended, "one\n");
 }
 
@@ -151,6 +160,26 @@ async fn a_folder_that_leads_out_is_refused() {
         let end = scene.world.service.run(order).await.end();
         assert!(end.starts_with("exception (policy): step checkout: "), "{into}: {end}");
     }
+    assert!(std::fs::read_dir(out).unwrap().next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_in_one_repository_leads_no_other_codebase_out() {
+    let scene = Scene::start().await;
+    let out = scene.world.path("out");
+    std::fs::create_dir(&out).unwrap();
+    scene.app.commit("file", "one\n");
+    std::os::unix::fs::symlink(&out, scene.app.path.join("lib")).unwrap();
+    let revision = scene.app.commit("file", "two\n");
+    let lib = Repository::create(scene.world.path("lib.git"));
+    let lib_revision = lib.commit("lib", "l\n");
+    let mut order = scene.order(Incremental, &revision, "true");
+    with_source(&mut order, "lib", "lib", &lib.url(), &lib_revision);
+    let end = scene.world.service.run(order).await.end();
+    assert_eq!(
+        end,
+        "exception (policy): step checkout: `lib` leads out of the build's folder: `lib` is a symbolic link"
+    );
     assert!(std::fs::read_dir(out).unwrap().next().is_none());
 }
 
@@ -224,5 +253,61 @@ async fn a_broken_folder_inside_another_repository_does_not_reach_that_one() {
     check_success(&world.service.run(order("echo garbage > .git/HEAD; rm -rf .git/objects/*")).await, "");
     check_success(&world.service.run(order("cat file")).await, "one\n");
     assert!(outer.path().join("untracked").exists() && outer.path().join("precious").exists());
-    symlink("x", outer.path().join("link")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incremental_checkout_is_two_calls_of_git_and_one_when_nothing_moved() {
+    let scene = Scene::start().await;
+    let bin = scene.world.path("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let calls = scene.world.path("calls");
+    let wrapper = format!("#!/bin/sh\necho \"$1\" >> {}\nPATH=${{PATH#*:}} exec git \"$@\"\n", calls.display());
+    std::fs::write(bin.join("git"), wrapper).unwrap();
+    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for (text, expected) in [("one\n", "fetch\ncheckout\n"), ("two\n", "fetch\ncheckout\n"), ("", "checkout\n")] {
+        let revision = if text.is_empty() { scene.app.revision("HEAD") } else { scene.app.commit("file", text) };
+        let mut order = scene.order(Incremental, &revision, "cat file");
+        order.recipe.environment.insert("PATH".to_owned(), path.clone());
+        std::fs::write(&calls, "").unwrap();
+        let ended = scene.world.service.run(order).await;
+        assert!(ended.end().starts_with("success"), "{}\n{}", ended.end(), ended.log(0));
+        assert_eq!(std::fs::read_to_string(&calls).unwrap(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_codebases_in_one_folder_are_refused() {
+    let scene = Scene::start().await;
+    let revision = scene.app.commit("file", "one\n");
+    let mut order = scene.order(Incremental, &revision, "true");
+    with_source(&mut order, "lib", "./", &scene.app.url(), &revision);
+    let end = scene.world.service.run(order).await.end();
+    assert!(end.ends_with("codebase `lib` goes to `./`, where another one is already"), "{end}");
+}
+
+/// Serves a repository as git did before its second protocol, which gives out only what has a name.
+async fn serve_as_of_old(path: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("git://{}/app", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).await.unwrap();
+            let length = usize::from_str_radix(std::str::from_utf8(&length).unwrap(), 16).unwrap();
+            // The request wishes for the second protocol, and is not heard.
+            stream.read_exact(&mut vec![0; length - 4]).await.unwrap();
+            let mut command = tokio::process::Command::new("git");
+            let command = command.arg("upload-pack").arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut pipes = tokio::io::join(child.stdout.take().unwrap(), child.stdin.take().unwrap());
+            tokio::spawn(async move {
+                // Whoever hangs up early does not want it.
+                tokio::io::copy_bidirectional(&mut stream, &mut pipes).await.ok();
+                child.wait().await.unwrap();
+            });
+        }
+    });
+    url
 }

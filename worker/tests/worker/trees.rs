@@ -13,21 +13,21 @@ use crate::world::{StepExt, World, is_alive, pids, script, until_dead};
 /// Starts a child, an orphaned grandchild, a daemon in a session of its own, one that has shut all its files, and one
 /// that ignores TERM; prints their numbers.
 const TREE: &str = r#"
-sleep 1000 & echo "pid $!"
-(sleep 1000 & echo "pid $!")
-setsid sh -c 'echo "pid $$"; exec sleep 1000' &
-setsid sh -c 'echo "pid $$"; exec sleep 1000 <&- >&- 2>&-' &
-sh -c 'trap "" TERM; echo "pid $$"; while :; do sleep 1000; done' &
+rm -f pids
+sleep 1000 & echo "pid $!" >> pids
+(sleep 1000 & echo "pid $!" >> pids)
+setsid sh -c 'echo "pid $$" >> pids; exec sleep 1000' &
+setsid sh -c 'echo "pid $$" >> pids; exec sleep 1000 <&- >&- 2>&-' &
+sh -c 'trap "" TERM; echo "pid $$" >> pids; while :; do sleep 1000; done' &
+until [ "$(wc -l < pids)" = 5 ]; do sleep 0.01; done
+cat pids
 "#;
 
 /// How many numbers that is.
 const TREE_COUNT: usize = 5;
 
-/// Holds a script until the tree's numbers are all there, without waiting for the tree itself.
-const UNTIL_PRINTED: &str = "sleep 0.2\n";
-
 fn tree(rest: &str) -> StepRecipe {
-    script("work", &format!("{TREE}{UNTIL_PRINTED}{rest}"))
+    script("work", &format!("{TREE}{rest}"))
 }
 
 async fn check_nothing_left(ended: &Ended) {
@@ -69,6 +69,7 @@ async fn a_cancelled_build_leaves_nothing_behind_and_its_always_steps_still_run(
     assert_eq!(ended.end(), "cancelled (person): cancelled by ada");
     let ran: Vec<u32> = ended.steps().iter().map(|(step, ..)| *step).collect();
     assert_eq!(ran, [0, 2]);
+    assert!(ended.log(0).contains("gristmill: cancelled by ada\n"), "{}", ended.log(0));
     check_nothing_left(&ended).await;
 }
 

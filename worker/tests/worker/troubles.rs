@@ -1,11 +1,13 @@
 //! A service that is away, loses answers, repeats itself, or has given a build to somebody else.
 
+use std::time::Duration;
+
 use gristmill_model::protocol::{ReportBody, WorkerCommand};
 use gristmill_worker::WorkerError;
 use tokio_util::sync::CancellationToken;
 
 use crate::service::Service;
-use crate::world::{World, options, pids, script, until_dead};
+use crate::world::{StepExt, World, options, pids, script, until_dead};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_goes_on_while_the_service_is_away_and_everything_is_said_afterwards() {
@@ -33,6 +35,34 @@ async fn a_build_goes_on_while_the_service_is_away_and_everything_is_said_afterw
     assert!(ended.log(0).ends_with(&format!("begun\ngone\n{numbers}")));
     // The service may be another one now, and is told what is still held.
     world.service.until("another hello", |state| (state.hellos.len() > hellos).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_prints_more_than_can_be_said_waits_but_not_beyond_its_limit() {
+    let world = World::start().await;
+    let (go, note) = (world.path("go"), world.path("note"));
+    std::process::Command::new("mkfifo").arg(&go).status().unwrap();
+    // Noise, which no compression makes small.
+    let text = format!(
+        "echo pid $$; echo begun; cat {}; head -c 8000000 /dev/urandom; echo > {}",
+        go.display(),
+        note.display()
+    );
+    let step = script("work", &text).but(|step| step.timeouts.total = Duration::from_secs(2));
+    let order = world.order(vec![step]);
+    let (build, lease) = (order.build, (order.build, order.epoch));
+    world.service.command(WorkerCommand::Start { order });
+    let log = world.service.until_log(build, 0, "begun").await;
+    world.service.change(|state| state.is_away = true);
+    tokio::fs::write(&go, "gone\n").await.unwrap();
+    // The worker looks after the step all the same.
+    until_dead(&pids(&log)).await;
+    assert!(!note.exists(), "the step waited in its write");
+    world.service.change(|state| state.is_away = false);
+    let ended = world.service.ended(lease).await;
+    assert_eq!(ended.end(), "failure (limit): step work: took longer than 2 s");
+    let kept = ended.logs[&0].len();
+    assert!(kept > 1_000_000 && kept < 2_000_000, "{kept} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -157,9 +157,10 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 /// Waits until none of these processes runs. The kernel tells nobody but the parent, so this looks.
 pub(crate) async fn until_dead(pids: &[i32]) {
     let since = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
     while pids.iter().any(|pid| is_alive(*pid)) {
         assert!(since.elapsed() < PATIENCE, "still alive: {pids:?}");
-        tokio::task::yield_now().await;
+        looks.tick().await;
     }
 }
 

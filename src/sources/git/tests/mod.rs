@@ -2,4 +2,4 @@
 
 mod local;
 mod remote;
-mod servers;
+pub(crate) mod servers;

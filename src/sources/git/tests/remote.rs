@@ -360,3 +360,29 @@ fn a_broken_mirror_is_made_again() {
     assert!(watcher.failure().starts_with("the repository cannot be read ("));
     assert_eq!(table(&watcher.accept()), "main Moved\n  three: c\n");
 }
+
+#[test]
+fn the_packs_of_a_mirror_are_put_together_and_lose_nothing() {
+    let git = Git::new();
+    let address = git_daemon(git.folder.path());
+    let mut watcher = Watcher::of(&git, configured(&format!("git://{address}/app.git")));
+    let packs = |watcher: &Watcher| {
+        let entries = std::fs::read_dir(watcher.mirror.join("objects/pack")).expect("there is a folder");
+        entries.flatten().filter(|entry| entry.path().extension().is_some_and(|kind| kind == "pack")).count()
+    };
+    for number in 0..6 {
+        git.commit("a", &format!("number {number}"));
+        git.push(&["main"]);
+        watcher.accept();
+    }
+    assert_eq!(packs(&watcher), 6);
+    crate::sources::git::mirror::tidy(&watcher.mirror, 6);
+    assert_eq!(packs(&watcher), 6);
+    crate::sources::git::mirror::tidy(&watcher.mirror, 5);
+    assert!(packs(&watcher) < 3, "{}", packs(&watcher));
+    git.commit("a", "after");
+    git.push(&["main"]);
+    assert_eq!(table(&watcher.accept()), "main Moved\n  after: a\n");
+    let listed = git.run(&["-C", "mirrors/app.git", "log", "--format=%s", "--glob=refs/tips/*"]);
+    assert_eq!(listed.lines().count(), 7);
+}

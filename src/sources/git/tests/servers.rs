@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 
 /// A server that runs `git daemon` for each connection, as inetd would.
-pub(super) fn git_daemon(folder: &Path) -> SocketAddr {
+pub(crate) fn git_daemon(folder: &Path) -> SocketAddr {
     let base = folder.to_owned();
     serve_raw(move |stream| {
         let fd = OwnedFd::from(stream);
@@ -32,7 +32,7 @@ pub(super) fn git_daemon(folder: &Path) -> SocketAddr {
 }
 
 /// A server that does whatever with each connection, on a thread of its own.
-pub(super) fn serve_raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn serve_raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = listener.local_addr().expect("it is bound");
     let serve = Arc::new(serve);
@@ -46,25 +46,25 @@ pub(super) fn serve_raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> So
 }
 
 /// A server that takes connections and says nothing; the connections are kept open.
-pub(super) fn silent() -> SocketAddr {
+pub(crate) fn silent() -> SocketAddr {
     let kept = Mutex::new(Vec::new());
     serve_raw(move |stream| kept.lock().expect("no test panics here").push(stream))
 }
 
 /// What a bridge to `git http-backend` does besides.
 #[derive(Default)]
-pub(super) struct Bridge {
-    pub(super) root: PathBuf,
+pub(crate) struct Bridge {
+    pub(crate) root: PathBuf,
     /// The `Authorization` header that is asked for.
-    pub(super) authorization: Option<String>,
+    pub(crate) authorization: Option<String>,
     /// Where a path's first segment is redirected to.
-    pub(super) redirects: BTreeMap<String, String>,
+    pub(crate) redirects: BTreeMap<String, String>,
     /// Every request: method, path with query, authorization.
-    pub(super) seen: Mutex<Vec<(String, String, Option<String>)>>,
+    pub(crate) seen: Mutex<Vec<(String, String, Option<String>)>>,
 }
 
 /// Serves git over HTTP until the test process ends.
-pub(super) fn http(bridge: Bridge) -> (SocketAddr, Arc<Bridge>) {
+pub(crate) fn http(bridge: Bridge) -> (SocketAddr, Arc<Bridge>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.set_nonblocking(true).expect("it is a socket");
     let address = listener.local_addr().expect("it is bound");
@@ -139,7 +139,7 @@ fn backend(root: &Path, method: &Method, uri: &Uri, content_type: Option<String>
 }
 
 /// A stand-in for `ssh` that writes its arguments to `ssh.log`, keeps a copy of the key, and does `then`.
-pub(super) fn fake_ssh(folder: &Path, then: &str) -> PathBuf {
+pub(crate) fn fake_ssh(folder: &Path, then: &str) -> PathBuf {
     let path = folder.join("fake-ssh");
     let text = format!(
         "#!/bin/sh\nfor word in \"$@\"; do printf '%s\\n' \"$word\"; done > {folder}/ssh.log\n\
