@@ -245,7 +245,7 @@ pub(super) fn message(id: i64) -> Message {
         id: MessageId(id),
         event: Seq(1),
         notifier: "mail".into(),
-        target: "ada@example.org".into(),
+        target: format!("person-{id}@example.org"),
         because: "author".into(),
         key: format!("key-{id}"),
         incident: None,
