@@ -284,6 +284,7 @@ CREATE TABLE outbox (
     body TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('due', 'delivered', 'dead')),
     attempts INTEGER NOT NULL,
+    claimed INTEGER NOT NULL CHECK (claimed IN (0, 1)),  -- it is being sent, and must not be sent twice
     due_at INTEGER NOT NULL,
     error TEXT,
     receipt TEXT,
