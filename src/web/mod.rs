@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`control`] is all that the web may ask of the engine; [`guard`] says who may change something;
 //! [`api`] are the JSON answers; [`stream`] is the journal as it grows; [`why`] puts what is recorded into sentences;
-//! [`headers`] is what every answer carries; [`ansi`] makes printed text harmless, and [`graph`] lays graphs out.
+//! [`headers`] is what every answer carries; [`pages`] are what people see, with [`static_files`] beside them; [`ansi`]
+//! makes printed text harmless, and [`graph`] lays graphs out.
 
 pub mod ansi;
 pub mod api;
@@ -10,8 +11,13 @@ pub mod control;
 pub mod graph;
 pub mod guard;
 pub mod headers;
+pub mod pages;
+pub mod static_files;
 pub mod stream;
 pub mod why;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,7 +25,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -98,6 +104,7 @@ pub fn router_with(app: App, trusted_otherwise: Router) -> Router {
     let guarded = Router::new()
         .nest("/api/v1", api::routes())
         .route("/healthz", get(api::health::healthz))
+        .merge(pages::routes())
         .fallback(no_such_page)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))
         .with_state(app);
@@ -105,9 +112,9 @@ pub fn router_with(app: App, trusted_otherwise: Router) -> Router {
 }
 
 /// Answers for paths that no route has.
-async fn no_such_page(State(_app): State<App>, uri: Uri) -> Response {
+async fn no_such_page(State(app): State<App>, uri: Uri) -> Response {
     if api::is_api_path(uri.path()) {
         return api::error::ApiError::no_such_path(uri.path()).into_response();
     }
-    (StatusCode::NOT_FOUND, "There is no such page.\n").into_response()
+    pages::missing_page(State(app), uri).await
 }
