@@ -158,7 +158,6 @@ fn rows_of<'a>(items: &'a [RawAxisValue], key: &Text, report: &mut Report) -> Ve
 }
 
 fn values_of(axis: &Text, items: &[RawAxisValue], report: &mut Report) -> Vec<String> {
-    
     let mut values: Vec<String> = Vec::new();
     for item in items {
         match item {

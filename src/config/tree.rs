@@ -368,7 +368,7 @@ fn refuse(error: &ScanError, text: &str, open: Option<Span>, report: &mut Report
             "this alias stands for nothing".to_owned(),
             "quote the text if it only starts with `*`; or define the anchor before it: `key: &name …`".to_owned(),
         ),
-                ErrorKind::RecursionLimitExceeded => (
+        ErrorKind::RecursionLimitExceeded => (
             code::TOO_DEEP,
             "lists and maps are nested too deep".to_owned(),
             "close what is open before this place".to_owned(),
@@ -398,7 +398,7 @@ fn syntax_help(line: &str, said: &str, open: Option<Span>, text: &str) -> String
             "the `{bracket}` in line {line}, column {column} is still open here: close it, or quote texts with signs in them"
         );
     }
-        if said.contains("unclosed quote") {
+    if said.contains("unclosed quote") {
         return "write the closing quote; the text starts here".to_owned();
     }
     if said.contains("mapping values are not allowed") {

@@ -28,6 +28,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
 pub use control::{Control, NotSubmitted, Once};
 pub use guard::Guard;
@@ -105,7 +107,13 @@ pub fn router_with(app: App, trusted_otherwise: Router) -> Router {
         .fallback(no_such_page)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))
         .with_state(app);
-    guarded.merge(trusted_otherwise).layer(middleware::from_fn(headers::complete))
+    guarded.merge(trusted_otherwise).layer(middleware::from_fn(headers::complete)).layer(compression())
+}
+
+/// Compresses what is asked for whole. Streams must pass piece by piece, and a compressor holds pieces back: events are
+/// left alone by the default, logs that are followed (plain text) here.
+fn compression() -> CompressionLayer<impl Predicate> {
+    CompressionLayer::new().compress_when(DefaultPredicate::new().and(NotForContentType::new("text/plain")))
 }
 
 /// Answers for paths that no route has.
