@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use super::root;
+use super::{files_below, root};
 
 const MIDDLE: [&str; 3] = ["gristmill-schedulers", "gristmill-notifiers", "gristmill-worker"];
 
 /// What a pure crate must not reach, however indirectly: I/O, clocks, randomness, async.
-const IMPURE: [&str; 14] = [
+const IMPURE: [&str; 13] = [
     "async-trait",
     "axum",
-    "chrono",
     "getrandom",
     "git2",
     "hyper",
@@ -33,18 +32,7 @@ static TREES: LazyLock<BTreeMap<&'static str, BTreeSet<String>>> = LazyLock::new
 
 fn tree_of(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--edges",
-            "normal,build",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-            "--package",
-            package,
-        ])
+        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package", package])
         .current_dir(root())
         .output()
         .expect("cargo is there, since it runs this test");
@@ -77,22 +65,22 @@ fn the_nouns_know_nobody() {
 fn deciding_and_the_nouns_are_pure() {
     for package in ["gristmill-model", "gristmill-schedulers"] {
         let impure: Vec<&str> = IMPURE.into_iter().filter(|name| TREES[package].contains(*name)).collect();
-        // chrono is allowed to the schedulers for the arithmetic of calendars, if it is built without its clock.
-        let impure: Vec<&str> =
-            impure.into_iter().filter(|name| *name != "chrono" || has_feature(package, "chrono", "clock")).collect();
         assert!(impure.is_empty(), "{package} reaches {impure:?}");
     }
 }
 
-/// Says whether `package` by itself builds `dependency` with a feature.
-fn has_feature(package: &str, dependency: &str, feature: &str) -> bool {
-    let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--edges", "normal,features", "--prefix", "none", "--package", package])
-        .current_dir(root())
-        .output()
-        .expect("cargo is there, since it runs this test");
-    let wanted = format!("{dependency} feature \"{feature}\"");
-    String::from_utf8_lossy(&output.stdout).lines().any(|line| line.starts_with(&wanted))
+#[test]
+fn deciding_asks_nobody_what_time_it_is() {
+    // chrono and cron are there for the arithmetic of calendars, and bring a clock that must not be asked.
+    let asking = ["Utc::now", "Local::now", "Local::", "Instant::now", "SystemTime", "thread_rng", "RandomState"];
+    let mut problems = Vec::new();
+    for path in ["model/src", "schedulers/src"].into_iter().flat_map(|folder| files_below(&root().join(folder))) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        problems.extend(
+            asking.iter().filter(|word| text.contains(**word)).map(|word| format!("{}: {word}", path.display())),
+        );
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl Client {
         } else {
             "is the address right? It comes from --server or GRISTMILL_SERVER"
         };
-        Failure::new(Exit::NotReached, format!("no service at {}: {}", self.server, clean(&why))).hint(hint)
+        Failure::new(Exit::NotReached, format!("no service at {}: {}", self.page(""), clean(&why))).hint(hint)
     }
 }
 

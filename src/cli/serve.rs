@@ -12,8 +12,9 @@ use super::narrate::{Detail, Narrator, count};
 use super::run::Context;
 use super::tell::{Journal, Teller, Voice};
 use super::terminal::{Ink, clean};
+use crate::chain::chain;
 use crate::demo::{self, DemoOptions};
-use crate::service::{Options, Service};
+use crate::service::{Options, Service, ServiceError};
 
 /// The folder for everything that is kept, beside the configuration.
 const DATA_FOLDER: &str = "gristmill-data";
@@ -27,7 +28,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<Exit, Fail
             look: context.look,
             json: context.global.json,
         };
-        demo::run(options, signal()?).await.map_err(anyhow::Error::new)?;
+        demo::run(options, signal()?).await.map_err(|error| Failure::broken(chain(&error)))?;
         return Ok(Exit::Done);
     }
     let file = args.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
@@ -41,7 +42,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<Exit, Fail
     // Before the start: a signal that comes meanwhile ends it in order, too.
     let signal = signal()?;
     let options = Options { file: file.clone(), data: data.clone(), listen, worker: !args.no_worker, demo: false };
-    let service = Service::start(options).await.map_err(anyhow::Error::new)?;
+    let service = Service::start(options).await.map_err(|error| not_started(&error))?;
     header(context, &catalog, &data, service.address())?;
     let teller = (!context.global.quiet).then(|| {
         let detail = if context.global.verbose > 0 { Detail::More } else { Detail::Usual };
@@ -61,6 +62,14 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<Exit, Fail
         teller.stop().await;
     }
     Ok(Exit::Done)
+}
+
+fn not_started(error: &ServiceError) -> Failure {
+    let exit = match error {
+        ServiceError::Config(_) => Exit::Invalid,
+        _ => Exit::Broken,
+    };
+    Failure::new(exit, chain(error))
 }
 
 /// Gives the address to listen on: the flag's, the file's, or the usual one.

@@ -467,7 +467,7 @@ shape! {
         may "files" => files: OneOrMany<Text>,
         /// Any commit's message.
         may "message" => message: OneOrMany<Text>,
-        /// The kind of event, such as `buildset.completed`.
+        /// The kind of event, such as `source.failing`.
         may "event" => event: OneOrMany<Text>,
         /// How a ref moved: created, moved, forced, deleted.
         may "movement" => movement: OneOrMany<Text>,

@@ -16,7 +16,12 @@ fn golden_folder() -> PathBuf {
 }
 
 /// Gives all golden texts by name.
-fn golden_texts() -> Vec<(String, String)> {
+fn golden_texts() -> &'static [(String, String)] {
+    static TEXTS: std::sync::LazyLock<Vec<(String, String)>> = std::sync::LazyLock::new(find_golden_texts);
+    &TEXTS
+}
+
+fn find_golden_texts() -> Vec<(String, String)> {
     let mut texts: Vec<_> = std::fs::read_dir(golden_folder())
         .expect("the folder is there")
         .map(|entry| entry.expect("it can be listed").path())
@@ -63,7 +68,7 @@ fn made_texts() -> Vec<(&'static str, String)> {
 #[test]
 fn what_is_said_of_each_file_stays_the_same() {
     for (name, text) in golden_texts() {
-        let said = match read_golden(&name, &text) {
+        let said = match read_golden(name, text) {
             Ok(loaded) if loaded.warnings.is_empty() => loaded.summary(),
             Ok(loaded) => format!("{}\n{}", loaded.summary(), loaded.warnings.render(false)),
             Err(diagnostics) => diagnostics.render(false),
@@ -93,7 +98,7 @@ fn hostile_texts_are_refused_at_once() {
 fn every_message_has_a_place_and_a_help_and_speaks_of_the_file_only() {
     let mut codes = BTreeSet::new();
     let made = made_texts().into_iter().map(|(name, text)| (name.to_owned(), text));
-    for (name, text) in golden_texts().into_iter().chain(made) {
+    for (name, text) in golden_texts().iter().cloned().chain(made) {
         let found = found_in(&name, &text);
         let said = found.render(false);
         for diagnostic in found.iter() {
@@ -133,6 +138,19 @@ fn the_issue_texts_load_and_mean_what_they_say() {
     assert_eq!(app_test.recipe.sources["lib"].into, "lib");
     assert_eq!(app_test.place.to_string(), "gristmill.yaml:16");
     assert_eq!(larger.catalog.builders["lib-test[beta]"].recipe.steps[1].name, "cargo +beta test");
+}
+
+#[test]
+fn plain_values_stay_as_they_are_written() {
+    let text = include_str!("../../tests/config/smallest.yaml").replace(
+        "source: app",
+        "source: app\n    matrix: {v: [1.10, 010, no, 1e3]}\n    environment: {A: 0x10, B: 1_000, C: yes}",
+    );
+    let loaded = read(&text, "gristmill.yaml").unwrap_or_else(|said| panic!("{said}"));
+    let names: Vec<_> = loaded.catalog.builders.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["check[010]", "check[1.10]", "check[1e3]", "check[no]"]);
+    let environment: Vec<_> = loaded.catalog.builders["check[no]"].recipe.environment.values().cloned().collect();
+    assert_eq!(environment, ["0x10", "1_000", "yes"]);
 }
 
 #[test]
@@ -318,7 +336,7 @@ proptest! {
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, r#"[-:{}\[\]&*!,#'"a-c \n$.]{0,6}"#), 1..6),
     ) {
         let texts = golden_texts();
-        let mut characters: Vec<char> = which.get(&texts).1.chars().take(5_000).collect();
+        let mut characters: Vec<char> = which.get(texts).1.chars().take(5_000).collect();
         for (place, length, put) in edits {
             let start = place.index(characters.len() + 1);
             let end = (start + length).min(characters.len());
@@ -330,7 +348,7 @@ proptest! {
     #[test]
     fn lines_in_any_order_are_survived(which in any::<prop::sample::Index>(), seed in any::<u64>()) {
         let texts = golden_texts();
-        let mut lines: Vec<&str> = which.get(&texts).1.lines().collect();
+        let mut lines: Vec<&str> = which.get(texts).1.lines().collect();
         let mut state = seed;
         for index in (1..lines.len()).rev() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

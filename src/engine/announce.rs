@@ -26,8 +26,10 @@ const BATCH: u32 = 256;
 const CURSOR_LAG_MAX: i64 = 1_000;
 /// Commits that a message names; more are counted.
 const SUSPECTS_SHOWN_MAX: usize = 20;
-/// The wait after a failure to read or write.
+/// The wait after a first failure to read or write; it doubles with each one in a row.
 const RETRY: Duration = Duration::from_secs(1);
+/// The longest wait.
+const RETRY_MAX: Duration = Duration::from_secs(300);
 /// A repository is told to be failing when it has failed this often in a row: one glitch is no news.
 const FAILURES_TOLD: u32 = 2;
 
@@ -74,13 +76,23 @@ impl Announcer {
                 return;
             }
         };
+        let mut failures = 0;
         loop {
             let wait = match self.step(&renderer, &mut progress).await {
-                Ok(true) => continue,
-                Ok(false) => None,
+                Ok(is_more) => {
+                    failures = 0;
+                    if is_more {
+                        continue;
+                    }
+                    None
+                }
                 Err(problem) => {
-                    error!("announcing stands still at event {}: {}", progress.read, chain(&problem));
-                    Some(RETRY)
+                    let wait = RETRY.saturating_mul(1 << failures).min(RETRY_MAX);
+                    failures = (failures + 1).min(16);
+                    let seconds = wait.as_secs();
+                    let why = chain(&problem);
+                    error!("announcing stands still at event {}, next try in {seconds} s: {why}", progress.read);
+                    Some(wait)
                 }
             };
             done.send_replace(progress.read);

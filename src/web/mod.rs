@@ -16,6 +16,9 @@ pub mod static_files;
 pub mod stream;
 pub mod why;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

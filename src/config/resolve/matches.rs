@@ -9,39 +9,28 @@ use crate::config::code;
 use crate::config::nearest::nearest;
 use crate::config::raw::RawMatch;
 use crate::config::scalar::Text;
-use crate::config::shape::{OneOrMany, list};
+use crate::config::shape::{OneOrMany, Placed as _, list};
 use crate::config::span::Span;
 
-/// The kinds of event that a route can ask for.
-const EVENTS: [&str; 22] = [
-    "catalog.activated",
-    "catalog.refused",
-    "delivery.accepted",
-    "change.seen",
+/// What a route can be told of: what the announcer makes of the journal.
+const EVENTS: [&str; 8] = [
+    "broke",
+    "still-failing",
+    "fixed",
+    "passing",
     "source.failing",
     "source.recovered",
-    "buildset.created",
-    "request.settled",
-    "build.leased",
-    "build.started",
-    "build.finished",
-    "buildset.completed",
-    "builder.turned",
-    "incident.opened",
-    "incident.joined",
-    "incident.eased",
-    "incident.closed",
-    "message.deferred",
+    "catalog.refused",
     "message.dead",
-    "worker.joined",
-    "worker.left",
-    "step.finished",
 ];
 /// The ways a ref can move.
 const MOVEMENTS: [&str; 4] = ["created", "moved", "forced", "deleted"];
 /// What only happens after a scheduler has decided.
 const ONLY_IN_ROUTES: [Field; 6] =
     [Field::Event, Field::Builder, Field::Scheduler, Field::Outcome, Field::Cause, Field::Transition];
+
+/// What only a change has.
+const ONLY_IN_SCHEDULERS: [Field; 3] = [Field::Tag, Field::Files, Field::Movement];
 
 /// What a field's values can be.
 enum Known {
@@ -80,17 +69,32 @@ impl RawMatch {
 impl Resolver<'_> {
     /// Makes the match of a scheduler, which judges changes.
     pub(super) fn change_match(&mut self, raw: &RawMatch) -> Matcher {
-        for (field, texts) in raw.fields().filter(|(field, _)| ONLY_IN_ROUTES.contains(field)) {
-            let span = texts.first().map_or_else(|| crate::config::shape::Placed::span(raw), |text| text.span);
-            let message = format!("a change has no `{field}`, so this scheduler could never start");
-            let help = "schedulers judge repository, project, branch, tag, author, files, message and movement";
-            self.report.say(code::WRONG_FIELD, span, message, "asked for here", help);
-        }
-        self.full_match(raw)
+        let help = "schedulers judge repository, project, branch, tag, author, files, message and movement";
+        self.refuse_fields(raw, &ONLY_IN_ROUTES, "a change has no `FIELD`, so this scheduler could never start", help);
+        self.matcher(raw)
     }
 
-    /// Makes the match of a route, which judges what came of changes as well.
-    pub(super) fn full_match(&mut self, raw: &RawMatch) -> Matcher {
+    /// Makes the match of a route, which judges what came of changes.
+    pub(super) fn happening_match(&mut self, raw: &RawMatch) -> Matcher {
+        let help = "routes judge repository, project, branch, author, message, event, builder, scheduler, outcome, cause and transition";
+        self.refuse_fields(
+            raw,
+            &ONLY_IN_SCHEDULERS,
+            "what is told has no `FIELD`, so this route could never tell it",
+            help,
+        );
+        self.matcher(raw)
+    }
+
+    /// Reports fields that what is matched never has.
+    fn refuse_fields(&mut self, raw: &RawMatch, refused: &[Field], message: &str, help: &str) {
+        for (field, texts) in raw.fields().filter(|(field, _)| refused.contains(field)) {
+            let span = texts.first().map_or_else(|| raw.span(), |text| text.span);
+            self.report.say(code::WRONG_FIELD, span, message.replace("FIELD", field.as_str()), "asked for here", help);
+        }
+    }
+
+    fn matcher(&mut self, raw: &RawMatch) -> Matcher {
         let mut matcher = Matcher::any();
         for (field, texts) in raw.fields() {
             if let Some(patterns) = self.patterns(field, texts) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gristmill_model::{NotifierKind, NotifierName, Recipient, Route, RouteTarget};
+use gristmill_notifiers::render::check_template;
 
 use super::Resolver;
 use super::names::{Noun, short};
@@ -22,7 +23,7 @@ impl Resolver<'_> {
     }
 
     fn route(&mut self, raw: &RawRoute, notifiers: &BTreeMap<NotifierName, NotifierKind>) -> Option<Route> {
-        let when = raw.when.as_ref().map_or_else(Matcher::any, |when| self.full_match(when));
+        let when = raw.when.as_ref().map_or_else(Matcher::any, |when| self.happening_match(when));
         let mut to = Vec::new();
         let written = raw.to.as_ref().map(|to| to.0.as_slice()).unwrap_or_default();
         for target in written {
@@ -40,9 +41,20 @@ impl Resolver<'_> {
             let help = "name a notifier: `to: [NAME]`";
             self.report.say(code::EMPTY, raw.span(), "this route tells nobody", "in this map", help);
         }
-        let subject = raw.subject.as_ref().map(|subject| subject.value.clone());
-        let body = raw.body.as_ref().map(|body| body.value.clone());
+        let subject = raw.subject.as_ref().and_then(|subject| self.template(subject));
+        let body = raw.body.as_ref().and_then(|body| self.template(body));
         Some(Route { when, to, subject, body, place: self.place(raw.span()) })
+    }
+
+    /// Takes a template of a message.
+    fn template(&mut self, text: &Text) -> Option<String> {
+        let Err(problem) = check_template(text) else { return Some(text.value.clone()) };
+        let message = format!("the template cannot be used: {}", short(problem.message.lines().next().unwrap_or("")));
+        let label = format!("line {} of it", problem.line);
+        let help =
+            "a template is a text with `{{ name }}` and `{% if name %}…{% endif %}`, and only the names a message has";
+        self.report.say(code::BAD_TEMPLATE, text.span, message, label, help);
+        None
     }
 
     /// Takes a notifier with its recipients; without any, mail goes to the culprits and IRC to all its channels.

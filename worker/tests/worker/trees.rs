@@ -63,7 +63,7 @@ async fn a_cancelled_build_leaves_nothing_behind_and_its_always_steps_still_run(
     let order = world.order(vec![tree("echo begun; wait; wait"), script("never", "true"), always]);
     let (build, epoch) = (order.build, order.epoch);
     world.service.command(WorkerCommand::Start { order });
-    world.service.until_log(build, 0, "begun").await;
+    world.service.until_log(build, 0, "\nbegun\n").await;
     world.service.command(WorkerCommand::Cancel { build, epoch, by: "ada".to_owned() });
     let ended = world.service.ended((build, epoch)).await;
     assert_eq!(ended.end(), "cancelled (person): cancelled by ada");
@@ -175,7 +175,7 @@ async fn a_worker_that_stops_kills_its_builds_and_says_nothing_more() {
     let order = world.order(vec![tree("echo begun; wait; wait"), script("after", "true")]);
     let (build, epoch) = (order.build, order.epoch);
     world.service.command(WorkerCommand::Start { order });
-    let log = world.service.until_log(build, 0, "begun").await;
+    let log = world.service.until_log(build, 0, "\nbegun\n").await;
     world.stop().await;
     until_dead(&pids(&log)).await;
     let seen = world.service.state().builds[&(build, epoch)].clone();
