@@ -400,10 +400,7 @@ impl Narrator {
             VerdictKind::Held { .. } => {
                 vec![Line::More(format!("{}: {}", verdict.scheduler, clip(&why(), 2 * TITLE_WIDTH)))]
             }
-            // Nor does any change wake it: that is no news. `why` tells it to those who ask.
-            VerdictKind::Nothing if verdict.reasons.iter().any(|it| matches!(it, Reason::NotWokenByChanges { .. })) => {
-                Vec::new()
-            }
+            VerdictKind::Nothing if self.detail < Detail::More && verdict.reasons.iter().any(is_no_news) => Vec::new(),
             VerdictKind::Nothing => {
                 self.nothings.1 += 1;
                 let scheduler = &verdict.scheduler;
@@ -490,8 +487,20 @@ fn suspected((repository, range): (&RepositoryName, &SuspectRange)) -> String {
     let SuspectRange { after, upto, .. } = range;
     if after.next() == *upto {
         format!("{repository} change {upto}")
+    } else if *after == ChangeId(0) {
+        format!("{repository} changes up to {upto}")
     } else {
         format!("{repository} changes after {after} up to {upto}")
+    }
+}
+
+/// Says whether a reason for doing nothing follows from the configuration alone: the scheduler is about something else.
+/// `why` tells it to those who ask.
+fn is_no_news(reason: &Reason) -> bool {
+    match reason {
+        Reason::NotWokenByChanges { .. } | Reason::OtherTarget { .. } | Reason::RepositoryNotBuilt { .. } => true,
+        Reason::Mismatch { mismatch } => mismatch.field == "repository",
+        _ => false,
     }
 }
 

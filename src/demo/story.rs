@@ -195,6 +195,7 @@ impl Stage<'_> {
         self.chapter("Lin writes a page, and corrects it at once. The scheduler waits until he pauses").await;
         self.push(LIN, "docs", &[("basket.md", "# The baskte\n")], "Describe the basket").await?;
         self.push(LIN, "docs", &[("basket.md", "# The basket\n")], "Spell it right").await?;
+        self.settle().await;
         Ok(())
     }
 

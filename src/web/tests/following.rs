@@ -154,7 +154,8 @@ async fn a_filter_lets_through_what_it_names() {
         buildset=2: buildset.created verdict.given build.leased build.started step.started
         build=1&buildset=2&kind=build.leased: build.leased build.leased
         build=77: 
-    "#]].assert_eq(&said);
+    "#]]
+    .assert_eq(&said);
     let page = world.get("/api/v1/events?since=0&limit=2").await.json();
     assert_eq!((page["items"].as_array().unwrap().len(), page["next"].clone()), (2, 2.into()));
 }
