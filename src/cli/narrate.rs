@@ -87,8 +87,8 @@ pub struct Narrator {
     messages: BTreeMap<MessageId, Message>,
     incidents: BTreeMap<IncidentId, String>,
     nothings: (ChangeId, usize),
-    /// The change that is being told, with what comes of it.
-    current: Option<ChangeId>,
+    /// The change that is being told, with what comes of it in the same turn.
+    current: Option<(ChangeId, Timestamp)>,
 }
 
 impl Narrator {
@@ -211,13 +211,9 @@ impl Narrator {
     /// Puts an event into lines: none, one, or one with lines that belong to it. Untrusted text is cleaned.
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
         let said = self.say(event);
-        self.current = match &event.body {
-            EventBody::ChangeSeen { change } => Some(change.id),
-            EventBody::VerdictGiven { .. } | EventBody::BuildsetCreated { .. } | EventBody::RecipeRecorded { .. } => {
-                self.current
-            }
-            _ => None,
-        };
+        if let EventBody::ChangeSeen { change } = &event.body {
+            self.current = Some((change.id, event.at));
+        }
         let clock = self.look.paint(Ink::Dim, &event.at.to_clock());
         said.into_iter()
             .map(|line| match line {
@@ -243,7 +239,9 @@ impl Narrator {
                 let said = format!("{} buildset {}  {} ({builds})", self.look.arrow(), buildset.id, buildset.scheduler);
                 match &buildset.trigger {
                     // It stands below the change that set it off.
-                    Trigger::Changes { changes } if changes.last().copied() == self.current => vec![Line::More(said)],
+                    Trigger::Changes { changes } if changes.last().map(|change| (*change, event.at)) == self.current => {
+                        vec![Line::More(said)]
+                    }
                     trigger => new(format!("{said}  {}", set_off_by(trigger))),
                 }
             }

@@ -242,7 +242,7 @@ impl Stage<'_> {
         self.say(&format!("  mails        {}", self.place.mail_folder().display()));
         self.say(&format!("  IRC          {}", self.place.irc_file().display()));
         self.say(&format!(
-            "  break it     cd {} && echo oops >> till.sh && git commit -am oops && git push",
+            "  break it     cd {} && echo 'echo oops' >> till.sh && git commit -am oops && git push",
             clone.display()
         ));
         let server = if address.port() == PORT { String::new() } else { format!(" --server http://{address}") };
