@@ -1,5 +1,6 @@
 //! `gristmill`: the service and its command line.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,14 +22,15 @@ fn main() -> ExitCode {
 /// Sends the program's own log where it does not mix with results. `GRISTMILL_LOG` says how much, such as
 /// `gristmill=debug`.
 fn log_to_standard_error(cli: &Cli) {
-    let serves = matches!(cli.command, Some(Command::Serve(_)));
+    let serves = matches!(&cli.command, Some(Command::Serve(args)) if !args.demo);
     let usual = match (serves, cli.global.verbose) {
         (_, 2..) => "debug",
         (true, _) => "info",
         (false, _) => "warn",
     };
     let filter = EnvFilter::try_from_env("GRISTMILL_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colored).with_writer(std::io::stderr);
     match cli.global.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),

@@ -207,6 +207,9 @@ pub enum EventBody {
     BuildResumed {
         /// Which.
         build: BuildId,
+        /// The step that waited; unknown in events of before it was noted.
+        #[serde(default)]
+        step: Option<u32>,
         /// What the trigger step came to.
         outcome: Outcome,
         /// One line on it.
@@ -354,6 +357,15 @@ pub enum EventBody {
         /// What the target answered.
         receipt: String,
     },
+    /// A message that must not be sent twice is about to be sent. If nothing else is heard of it by then, its end is in
+    /// doubt, and it is given up.
+    #[serde(rename = "message.claimed")]
+    MessageClaimed {
+        /// Which.
+        message: MessageId,
+        /// When its end is in doubt.
+        until: Timestamp,
+    },
     /// A target did not accept a message; it is tried again.
     #[serde(rename = "message.deferred")]
     MessageDeferred {
@@ -428,6 +440,7 @@ impl EventBody {
             Self::IncidentClosed { .. } => "incident.closed",
             Self::MessageQueued { .. } => "message.queued",
             Self::MessageDelivered { .. } => "message.delivered",
+            Self::MessageClaimed { .. } => "message.claimed",
             Self::MessageDeferred { .. } => "message.deferred",
             Self::MessageDead { .. } => "message.dead",
             Self::WorkerJoined { .. } => "worker.joined",

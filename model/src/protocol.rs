@@ -71,6 +71,9 @@ pub enum WorkerCommand {
         build: BuildId,
         /// Under which epoch.
         epoch: i64,
+        /// The step that is over, so that a repeated command is not taken for the next one's; whichever waits if unknown.
+        #[serde(default)]
+        step: Option<u32>,
         /// What the step came to.
         outcome: Outcome,
         /// One line on it.

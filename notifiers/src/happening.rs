@@ -5,8 +5,8 @@
 
 use gristmill_model::matching::{Field, Subject, Values};
 use gristmill_model::{
-    BuildId, BuilderName, BuildsetId, Cause, ChangeId, IncidentId, Outcome, Person, ProjectName, RepositoryName,
-    Revision, SchedulerName, Seq, StampSet, Timestamp, Transition, WorkerName,
+    BuildId, BuilderName, BuildsetId, Cause, ChangeId, IncidentId, NotifierName, Outcome, Person, ProjectName,
+    RepositoryName, Revision, SchedulerName, Seq, StampSet, Timestamp, Transition, WorkerName,
 };
 
 /// One thing that may be told.
@@ -55,6 +55,9 @@ pub struct Happening {
     pub since: Option<Timestamp>,
     /// The worker that ran the build.
     pub worker: Option<WorkerName>,
+    /// For `message.dead` the notifier that gave up: it is not asked to tell of its own silence. Whoever makes
+    /// happenings must make none of messages that themselves told of a dead one.
+    pub notifier: Option<NotifierName>,
     /// What there is to say beside, such as an error's text. May have several lines.
     pub detail: Option<String>,
     /// When it happened.

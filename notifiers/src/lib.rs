@@ -1,12 +1,12 @@
 //! Telling: who hears of what, in which words, and how it reaches them.
 //!
-//! A [`Happening`](happening::Happening) is what the announcer makes of the journal. [`route`] says who is told of it
-//! and why; [`render`] writes the message; a [`Notifier`] delivers it. A notifier sees a rendered
-//! [`Message`](gristmill_model::Message) and never the store. What was written by strangers (names, subjects, branches,
-//! logs) passes through [`text`] before it stands in a header, a line or a page.
+//! A [`Happening`] is what the announcer makes of the journal. [`mod@route`] says who is told of it and why; [`render`]
+//! writes the message; a [`Notifier`] delivers it. A notifier sees a rendered [`Message`](gristmill_model::Message) and
+//! never the store. What was written by strangers (names, subjects, branches, logs) passes through [`text`] before it
+//! stands in a header, a line or a page.
 //!
-//! Reading order: [`happening`], [`route`], [`text`], [`render`] (with `templates/`), [`delivery`], then the ways to
-//! deliver: [`mail`], [`irc`], [`recorder`]. [`backoff`] says when something is tried again.
+//! Reading order: [`happening`], [`mod@route`], [`text`], [`render`] (with `templates/`), [`delivery`], then the ways
+//! to deliver: [`mail`], [`irc`], [`recorder`]. [`backoff`] says when something is tried again.
 
 pub mod backoff;
 pub mod delivery;

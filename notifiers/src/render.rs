@@ -261,6 +261,25 @@ mod tests {
         );
     }
 
+    #[test]
+    fn with_several_repositories_each_suspect_says_where() {
+        let mut happening = sample::broke();
+        let stamp = happening.stamps.values().next().expect("there is one").clone();
+        happening.stamps.insert(gristmill_model::CodebaseName("app".to_owned()), stamp);
+        happening.suspects[1].repository = "app".into();
+        let message = write(&catalog(None, None), "mail", &happening);
+        assert!(message.text.contains("  9f8e7d0c  app, Lin: Drop the old shim\n"), "{}", message.text);
+        let html = message.html.expect("built-in mails have HTML");
+        assert!(html.contains(">app</td>"), "{html}");
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let plain = write(&catalog(None, None), "mail", &sample::broke());
+        let again = Happening { detail: Some("step test: exit code 2\n".to_owned()), ..sample::broke() };
+        assert_eq!(write(&catalog(None, None), "mail", &again), plain);
+    }
+
     fn check_line(happening: &Happening, wanted: Expect) {
         wanted.assert_eq(&write(&catalog(None, None), "irc", happening).subject);
     }

@@ -71,6 +71,9 @@ struct Hall<'a> {
 
 impl Hall<'_> {
     fn call(&mut self, index: usize, place: &Place, target: &RouteTarget) {
+        if self.happening.notifier.as_ref() == Some(&target.notifier) {
+            return self.pass_over(format!("{}: it cannot tell of its own silence ({place})", target.notifier));
+        }
         match self.catalog.notifiers.get(&target.notifier) {
             Some(NotifierKind::Mail(_)) => self.call_by_mail(index, place, target),
             Some(NotifierKind::Irc(config)) => self.call_on_irc(index, place, target, config),
@@ -378,6 +381,26 @@ mod tests {
             expect![[r#"
                 mail olga@example.org (owner of core, gristmill.yaml:9) incident-3:broke:mail:olga@example.org
                 mail ada@example.org (owner of core, gristmill.yaml:9) incident-3:broke:mail:ada@example.org
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_dead_notifier_is_told_of_by_others() {
+        let dead = Happening {
+            kind: "message.dead".to_owned(),
+            transition: None,
+            incident: None,
+            notifier: Some("mail".into()),
+            ..sample::broke()
+        };
+        check(
+            vec![line(9, &[(Field::Event, "message.dead")], vec![mail(&["owners"]), irc()])],
+            &dead,
+            expect![[r#"
+                irc #shop (gristmill.yaml:9) event-41:message.dead:irc:#shop
+                irc #core (gristmill.yaml:9) event-41:message.dead:irc:#core
+                not mail: it cannot tell of its own silence (gristmill.yaml:9)
             "#]],
         );
     }

@@ -149,11 +149,7 @@ impl View {
             since: happening.since.map(say_time).filter(|since| *since != at).unwrap_or_default(),
             lasted: lasted(happening),
             at,
-            detail: happening
-                .detail
-                .as_deref()
-                .map(|detail| text::block(detail.trim(), DETAIL_BYTES_MAX))
-                .unwrap_or_default(),
+            detail: detail(happening),
             because: sentence(because),
         }
     }
@@ -293,6 +289,16 @@ fn suspect_view(suspect: &crate::happening::Suspect, url: &str) -> SuspectView {
         repository: name(&suspect.repository.0),
         url: if url.is_empty() { String::new() } else { format!("{url}/changes/{}", suspect.change) },
     }
+}
+
+/// Gives what there is to say beside; not what the failed step says already.
+fn detail(happening: &Happening) -> String {
+    let detail = happening.detail.as_deref().unwrap_or("").trim();
+    let is_said = happening.step.as_ref().is_some_and(|step| {
+        !step.summary.is_empty()
+            && (detail == step.summary || detail == format!("step {}: {}", step.name, step.summary))
+    });
+    if is_said { String::new() } else { text::block(detail, DETAIL_BYTES_MAX) }
 }
 
 /// Takes the lines round the first error, or the last ones if none is marked.

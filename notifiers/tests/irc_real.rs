@@ -12,7 +12,7 @@ use std::time::Duration;
 use certificate::Certificate;
 use gristmill_model::IrcConfig;
 use gristmill_notifiers::backoff::Backoff;
-use gristmill_notifiers::irc::Status;
+use gristmill_notifiers::irc::{Flood, Status};
 use gristmill_notifiers::{DeliveryError, Irc, IrcOptions, Notifier};
 use ircd::{Peer, config};
 use support::{message, soon};
@@ -83,7 +83,7 @@ async fn run(folder: &TempDir, port: u16, tls: Option<(&Certificate, u16)>) -> O
     let path = |name: &str| folder.path().join(name).display().to_string();
     let mut configuration = format!(
         "[Global]\nName = irc.example.org\nInfo = test\nListen = 127.0.0.1\nPorts = {port}\nMotdPhrase = hello\n\
-         [Limits]\nMaxConnectionsIP = 0\nMaxJoins = 20\nMaxNickLength = 20\nMaxPenaltyTime = 1\n\
+         [Limits]\nMaxConnectionsIP = 0\nMaxJoins = 20\nMaxNickLength = 20\nMaxPenaltyTime = 0\n\
          [Options]\nDNS = no\nIdent = no\nPAM = no\n"
     );
     if let Some((certificate, tls_port)) = tls {
@@ -111,7 +111,8 @@ async fn run(folder: &TempDir, port: u16, tls: Option<(&Certificate, u16)>) -> O
 
 fn quick() -> IrcOptions {
     let backoff = Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(100) };
-    IrcOptions { reconnect: backoff, rejoin: backoff, ..IrcOptions::default() }
+    let flood = Flood { burst: 20, every: Duration::from_millis(5) };
+    IrcOptions { flood, reconnect: backoff, rejoin: backoff, ..IrcOptions::default() }
 }
 
 async fn bot(ircd: &Ircd, options: IrcOptions) -> Irc {
@@ -146,7 +147,7 @@ async fn deliver(irc: &Irc, channel: &str, words: &str) -> Result<(), DeliveryEr
 async fn a_second_client_sees_the_line() {
     let ircd = Ircd::start().await;
     let mut reader = ircd.operator().await;
-    let irc = bot(&ircd, quick()).await;
+    let irc = bot(&ircd, IrcOptions::default()).await;
     reader.until("JOIN :#ci").await;
     deliver(&irc, "#ci", "broke: täst ✕\r\nQUIT :ha \u{1}ACTION\u{1}").await.expect("it is said");
     let line = reader.until("PRIVMSG").await;
@@ -160,7 +161,7 @@ async fn a_second_client_sees_the_line() {
 async fn a_nick_in_use_is_made_longer_and_regained_later() {
     let ircd = Ircd::start().await;
     let mut holder = ircd.client("gristmill").await;
-    let irc = bot(&ircd, IrcOptions { liveness: Duration::from_secs(4), ..quick() }).await;
+    let irc = bot(&ircd, IrcOptions { liveness: Duration::from_secs(1), ..quick() }).await;
     when(&irc, |status| status.nick == "gristmill_").await;
     deliver(&irc, "#ci", "x").await.expect("it is said under another name");
     holder.send("QUIT").await;

@@ -94,7 +94,7 @@ async fn starttls_and_login_work_against_a_server_that_requires_both() {
     let folder = tempfile::tempdir().expect("there is room");
     let certificate = Certificate::make(folder.path());
     let paths = [&certificate.certificate, &certificate.key].map(|path| path.to_str().expect("it is text"));
-    let mut server = Server::start(&["tls", paths[0], paths[1]]).await;
+    let mut server = Server::start(&["starttls", paths[0], paths[1]]).await;
     let options = MailOptions { tls_on_loopback: true, roots: vec![certificate.pem()], ..MailOptions::default() };
     let make = |password: &str, options: &MailOptions| {
         Mail::new(&config(server.port, Some("ci")), Some(password.to_owned()), options.clone()).expect("it is good")
@@ -110,6 +110,25 @@ async fn starttls_and_login_work_against_a_server_that_requires_both() {
     let refused = soon("refusal", wrong.deliver(&message)).await.expect_err("the password is wrong");
     assert!(refused.retry_after().is_some(), "a person must mend it, the message waits: {refused}");
     let refused = soon("refusal", distrustful.deliver(&message)).await.expect_err("the certificate is unknown");
+    assert!(refused.retry_after().is_some(), "{refused}");
+    assert!(refused.to_string().contains("no usable encryption"), "{refused}");
+}
+
+#[tokio::test]
+async fn smtps_speaks_tls_from_the_first_byte() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let certificate = Certificate::make(folder.path());
+    let paths = [&certificate.certificate, &certificate.key].map(|path| path.to_str().expect("it is text"));
+    let mut server = Server::start(&["tls", paths[0], paths[1]]).await;
+    let config = MailConfig { smtp: format!("smtps://127.0.0.1:{}", server.port), ..config(0, Some("ci")) };
+    let make = |roots| {
+        let options = MailOptions { roots, ..MailOptions::default() };
+        Mail::new(&config, Some("geheim".to_owned()), options).expect("it is good")
+    };
+    let message = message("ada@example.org", "broke: x");
+    soon("delivery", make(vec![certificate.pem()]).deliver(&message)).await.expect("it is accepted");
+    assert_eq!(server.next_mail().await["user"], "ci");
+    let refused = soon("refusal", make(Vec::new()).deliver(&message)).await.expect_err("the certificate is unknown");
     assert!(refused.retry_after().is_some(), "{refused}");
     assert!(refused.to_string().contains("no usable encryption"), "{refused}");
 }

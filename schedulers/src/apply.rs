@@ -28,6 +28,7 @@ impl State {
             | E::DeliveryRead { .. }
             | E::ReportRefused { .. }
             | E::MessageDelivered { .. }
+            | E::MessageClaimed { .. }
             | E::MessageDeferred { .. }
             | E::MessageDead { .. } => {}
             E::DeliveryAccepted { delivery } => self.last.delivery = delivery.id,

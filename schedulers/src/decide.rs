@@ -57,6 +57,10 @@ pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
             turn.emit(EventBody::MessageDelivered { message, receipt });
             Reply::Done
         }
+        Input::Claim { message, until } => {
+            turn.emit(EventBody::MessageClaimed { message, until });
+            Reply::Done
+        }
         Input::Deferred { message, attempts, error, due } => {
             turn.emit(EventBody::MessageDeferred { message, attempts, error, due });
             Reply::Done

@@ -94,6 +94,13 @@ pub enum Input {
         /// What it answered.
         receipt: String,
     },
+    /// A message that must not be sent twice is about to be sent.
+    Claim {
+        /// Which.
+        message: MessageId,
+        /// When its end is in doubt.
+        until: Timestamp,
+    },
     /// A target did not accept a message.
     Deferred {
         /// Which.

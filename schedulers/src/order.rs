@@ -26,11 +26,14 @@ fn command(
             let id = build.id;
             (id, Box::new(move |_| order(state, id, origin).map(|order| WorkerCommand::Start { order })))
         }
-        EventBody::BuildResumed { build, outcome, summary } => {
-            let (build, outcome) = (*build, *outcome);
+        EventBody::BuildResumed { build, step, outcome, summary } => {
+            let (build, step, outcome) = (*build, *step, *outcome);
+            let summary = summary.clone();
             (
                 build,
-                Box::new(move |epoch| Some(WorkerCommand::Resume { build, epoch, outcome, summary: summary.clone() })),
+                Box::new(move |epoch| {
+                    Some(WorkerCommand::Resume { build, epoch, step, outcome, summary: summary.clone() })
+                }),
             )
         }
         EventBody::BuildCancelAsked { build, by } => {

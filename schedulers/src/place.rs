@@ -55,7 +55,12 @@ fn resume(turn: &mut Turn<'_>, free: &mut BTreeMap<WorkerName, u32>) {
             let step = open.build.suspended_step.and_then(|step| open.steps.get(&step).copied().flatten());
             let outcome = step.unwrap_or(Outcome::Exception);
             let summary = open.waits_for.map(|buildset| triggered_summary(buildset, outcome)).unwrap_or_default();
-            turn.emit(EventBody::BuildResumed { build: open.build.id, outcome, summary });
+            turn.emit(EventBody::BuildResumed {
+                build: open.build.id,
+                step: open.build.suspended_step,
+                outcome,
+                summary,
+            });
         }
     }
 }

@@ -78,7 +78,7 @@ fn trigger_reached(turn: &mut Turn<'_>, open: &OpenBuild, step: u32) {
         Err(summary) => {
             let (outcome, cause) = (Outcome::Failure, Some(Cause::Policy));
             turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary: summary.clone() });
-            turn.emit(EventBody::BuildResumed { build, outcome, summary });
+            turn.emit(EventBody::BuildResumed { build, step: Some(step), outcome, summary });
         }
     }
 }

@@ -83,6 +83,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Run the service, with a local worker
     Serve(ServeArgs),
+    /// Write a commented gristmill.yaml for the repository found here
+    Init(InitArgs),
     /// Check a configuration: every mistake with its file, line and hint
     Check(CheckArgs),
     /// Print the JSON Schema of the configuration

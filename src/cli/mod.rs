@@ -19,6 +19,7 @@ mod completions;
 mod explain;
 mod force;
 mod graph;
+mod init;
 mod logs;
 mod replay;
 mod run;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gristmill_model::time::say_span;
 use gristmill_model::{
     BuildId, BuilderName, BuildsetId, Cause, Change, ChangeId, Event, EventBody, IncidentId, Message, MessageId,
-    Outcome, RepositoryName, RequestId, SchedulerName, SuspectRange, Timestamp, Transition, Trigger, Verdict,
+    Outcome, Reason, RepositoryName, RequestId, SchedulerName, SuspectRange, Timestamp, Transition, Trigger, Verdict,
     VerdictKind,
 };
 
@@ -87,6 +87,8 @@ pub struct Narrator {
     messages: BTreeMap<MessageId, Message>,
     incidents: BTreeMap<IncidentId, String>,
     nothings: (ChangeId, usize),
+    /// The change that is being told, with what comes of it.
+    current: Option<ChangeId>,
 }
 
 impl Narrator {
@@ -101,6 +103,7 @@ impl Narrator {
             messages: BTreeMap::new(),
             incidents: BTreeMap::new(),
             nothings: (ChangeId::default(), 0),
+            current: None,
         }
     }
 
@@ -208,6 +211,13 @@ impl Narrator {
     /// Puts an event into lines: none, one, or one with lines that belong to it. Untrusted text is cleaned.
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
         let said = self.say(event);
+        self.current = match &event.body {
+            EventBody::ChangeSeen { change } => Some(change.id),
+            EventBody::VerdictGiven { .. } | EventBody::BuildsetCreated { .. } | EventBody::RecipeRecorded { .. } => {
+                self.current
+            }
+            _ => None,
+        };
         let clock = self.look.paint(Ink::Dim, &event.at.to_clock());
         said.into_iter()
             .map(|line| match line {
@@ -233,7 +243,7 @@ impl Narrator {
                 let said = format!("{} buildset {}  {} ({builds})", self.look.arrow(), buildset.id, buildset.scheduler);
                 match &buildset.trigger {
                     // It stands below the change that set it off.
-                    Trigger::Changes { .. } => vec![Line::More(said)],
+                    Trigger::Changes { changes } if changes.last().copied() == self.current => vec![Line::More(said)],
                     trigger => new(format!("{said}  {}", set_off_by(trigger))),
                 }
             }
@@ -381,12 +391,18 @@ impl Narrator {
         if self.nothings.0 != verdict.change {
             self.nothings = (verdict.change, 0);
         }
-        let why = || verdict.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        // That everything matches goes without saying.
+        let told = verdict.reasons.iter().filter(|reason| !matches!(reason, Reason::Matches));
+        let why = || told.map(ToString::to_string).collect::<Vec<_>>().join("; ");
         match verdict.kind {
             // The buildset's own line says it.
             VerdictKind::Built { .. } => Vec::new(),
             VerdictKind::Held { .. } => {
                 vec![Line::More(format!("{}: {}", verdict.scheduler, clip(&why(), 2 * TITLE_WIDTH)))]
+            }
+            // Nor does any change wake it: that is no news. `why` tells it to those who ask.
+            VerdictKind::Nothing if verdict.reasons.iter().any(|it| matches!(it, Reason::NotWokenByChanges { .. })) => {
+                Vec::new()
             }
             VerdictKind::Nothing => {
                 self.nothings.1 += 1;
@@ -481,7 +497,10 @@ fn suspected((repository, range): (&RepositoryName, &SuspectRange)) -> String {
 
 fn set_off_by(trigger: &Trigger) -> String {
     match trigger {
-        Trigger::Changes { changes } => format!("for {}", count(changes.len(), "change")),
+        Trigger::Changes { changes } => match changes.as_slice() {
+            [change] => format!("for change {change}"),
+            changes => format!("for {}", count(changes.len(), "change")),
+        },
         Trigger::Time { nominal, .. } => format!("by the clock, for {} UTC", nominal.to_clock()),
         Trigger::Upstream { buildsets } => {
             let buildsets: Vec<String> = buildsets.iter().map(|buildset| format!("buildset {buildset}")).collect();

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::terminal::{Ink, Look, line};
 use super::{
-    cancel, check, completions, explain, force, graph, logs, replay, schema, serve, status, sweep, watch, why,
+    cancel, check, completions, explain, force, graph, init, logs, replay, schema, serve, status, sweep, watch, why,
 };
 
 /// What every command is given.
@@ -65,6 +65,7 @@ fn default_command(file_is_near: bool) -> Command {
 fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Serve(args) => wait_for(serve::run(context, args)),
+        Command::Init(args) => init::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Schema => schema::run(context),
         Command::Explain(args) => explain::run(context, &args),

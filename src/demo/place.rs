@@ -18,9 +18,9 @@ pub(super) struct Somebody {
 }
 
 /// She writes the code.
-pub(super) const ADA: Somebody = Somebody { name: "Ada", email: "ada@demo.invalid", folder: "ada" };
+pub(super) const ADA: Somebody = Somebody { name: "Ada", email: "ada@example.org", folder: "ada" };
 /// He looks after it.
-pub(super) const LIN: Somebody = Somebody { name: "Lin", email: "lin@demo.invalid", folder: "lin" };
+pub(super) const LIN: Somebody = Somebody { name: "Lin", email: "lin@example.org", folder: "lin" };
 
 /// The repositories, each with the files that it begins with.
 const REPOSITORIES: [(&str, &[(&str, &str)]); 3] = [

@@ -80,6 +80,20 @@ impl DemoOptions {
             tracing::debug!("nobody listens to the demo: {error}");
         }
     }
+
+    fn opening(&self, place: &Place, address: SocketAddr) {
+        let name = self.look.paint(Ink::Bold, concat!("Gristmill ", env!("CARGO_PKG_VERSION"), ", the demo"));
+        self.say(&format!("  {name}   {}", self.look.paint(Ink::Blue, &format!("http://{address}"))));
+        if self.listen.is_none() && address.port() != PORT {
+            self.say(&format!("  port {PORT} is taken, so it is {}", address.port()));
+        }
+        self.say(&format!("  repositories lib, app, docs in {}", place.repositories_folder().display()));
+        self.say("  projects     core (lib), shop (app), handbook (docs); a good library has the shop tested again");
+        self.say(
+            "  all of it is real: git, the builds, the mail, the IRC lines. Nothing leaves this machine. Times are UTC",
+        );
+        self.say("");
+    }
 }
 
 /// Shows the demo until `signal` ends it.
@@ -109,6 +123,8 @@ async fn show(options: &DemoOptions, root: &Path, signal: impl Future<Output = (
     let listen = options.listen.map_or_else(free_address, Ok).map_err(DemoError::Listen)?;
     let file = place.configure(listen, mail.address, chat.address)?;
     let service = Service::start(Options { file, data: place.data_folder(), listen, worker: true, demo: true }).await?;
+
+    options.opening(&place, service.address());
 
     let (aside, seen) = witness(options.look);
     let head = service.head();
@@ -154,7 +170,6 @@ struct Stage<'a> {
 impl Stage<'_> {
     /// Plays all chapters, and then stays up, unless it is to end.
     async fn play(&mut self) -> Result<(), DemoError> {
-        self.opening();
         self.settle().await;
         self.library().await?;
         self.writers().await?;
@@ -166,23 +181,6 @@ impl Stage<'_> {
             std::future::pending::<()>().await;
         }
         Ok(())
-    }
-
-    fn opening(&self) {
-        let look = self.options.look;
-        let address = self.service.address();
-        let name = look.paint(Ink::Bold, concat!("Gristmill ", env!("CARGO_PKG_VERSION"), ", the demo"));
-        self.say(&format!("  {name}   {}", look.paint(Ink::Blue, &format!("http://{address}"))));
-        if self.options.listen.is_none() && address.port() != PORT {
-            self.say(&format!("  port {PORT} is taken, so it is {}", address.port()));
-        }
-        self.say(&format!("  repositories lib, app, docs in {}", self.place.repositories_folder().display()));
-        self.say(
-            "  projects     core (lib), shop (app), handbook (docs); the shop is tested again when the library is good",
-        );
-        self.say(
-            "  all of it is real: git, the builds, the mail, the IRC lines. Nothing leaves this machine. Times are UTC",
-        );
     }
 
     async fn library(&mut self) -> Result<(), DemoError> {

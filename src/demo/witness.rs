@@ -88,7 +88,7 @@ mod tests {
             id: MessageId(1),
             event: Seq(1),
             notifier: "mail".into(),
-            target: "ada@demo.invalid".to_owned(),
+            target: "ada@example.org".to_owned(),
             because: String::new(),
             key: "k".to_owned(),
             incident: None,
@@ -101,7 +101,7 @@ mod tests {
         assert!(hear(EventBody::MessageQueued { message }).is_empty());
         let lines = hear(EventBody::MessageDelivered { message: MessageId(1), receipt: String::new() });
         expect![[r"
-            │ To: ada@demo.invalid
+            │ To: ada@example.org
             │ Subject: main broke
             │ 
             │ app-test failed

@@ -171,16 +171,11 @@ impl Deliverer {
     /// Notes the attempt before it is made, so that a message whose end nobody saw is not sent twice.
     async fn attempt_once(&self, due: &DueMessage) -> Option<Input> {
         let message = due.message.id;
-        if due.attempts > 0 {
+        if due.claimed {
             let error = "the service stopped while it was being sent; it is not repeated".to_owned();
             return Some(Input::Dead { message, error });
         }
-        let claim = Input::Deferred {
-            message,
-            attempts: 1,
-            error: "it is being sent".to_owned(),
-            due: self.clock.now().after(ATTEMPT_MAX),
-        };
+        let claim = Input::Claim { message, until: self.clock.now().after(ATTEMPT_MAX) };
         if let Err(problem) = self.engine.submit(claim).await {
             warn!("message {message} is not sent yet: {problem}");
             return None;
@@ -188,7 +183,7 @@ impl Deliverer {
         Some(match self.send(due).await {
             Ok(receipt) => Input::Delivered { message, receipt },
             Err(problem) if problem.is_doubtful() => Input::Dead { message, error: problem.to_string() },
-            Err(problem) => self.after_failure(due, &problem, 0),
+            Err(problem) => self.after_failure(due, &problem, due.attempts + 1),
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`control`] is all that the web may ask of the engine; [`guard`] says who may change something;
 //! [`api`] are the JSON answers; [`stream`] is the journal as it grows; [`why`] puts what is recorded into sentences;
-//! [`headers`] is what every answer carries; [`ansi`] makes printed text harmless, and [`graph`] lays graphs out.
+//! [`headers`] is what every answer carries; [`pages`] are what people see, with [`static_files`] beside them; [`ansi`]
+//! makes printed text harmless, and [`graph`] lays graphs out.
 
 pub mod ansi;
 pub mod api;
@@ -10,8 +11,13 @@ pub mod control;
 pub mod graph;
 pub mod guard;
 pub mod headers;
+pub mod pages;
+pub mod static_files;
 pub mod stream;
 pub mod why;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,12 +25,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 
 pub use control::{Control, NotSubmitted, Once};
 pub use guard::Guard;
@@ -97,17 +105,24 @@ pub fn router(app: App) -> Router {
 pub fn router_with(app: App, trusted_otherwise: Router) -> Router {
     let guarded = Router::new()
         .nest("/api/v1", api::routes())
-        .route("/healthz", get(api::health::healthz))
+        .merge(pages::routes())
         .fallback(no_such_page)
-        .layer(middleware::from_fn_with_state(app.clone(), guard::check))
-        .with_state(app);
-    guarded.merge(trusted_otherwise).layer(middleware::from_fn(headers::complete))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::check));
+    // Whoever watches over machines asks by whatever name the machine has there, and learns nothing but a number.
+    let health = Router::new().route("/healthz", get(api::health::healthz));
+    let compression = CompressionLayer::new().compress_when(DefaultPredicate::new().and(headers::may_be_held_back));
+    guarded
+        .merge(health)
+        .with_state(app)
+        .merge(trusted_otherwise)
+        .layer(middleware::from_fn(headers::complete))
+        .layer(compression)
 }
 
 /// Answers for paths that no route has.
-async fn no_such_page(State(_app): State<App>, uri: Uri) -> Response {
+async fn no_such_page(State(app): State<App>, uri: Uri) -> Response {
     if api::is_api_path(uri.path()) {
         return api::error::ApiError::no_such_path(uri.path()).into_response();
     }
-    (StatusCode::NOT_FOUND, "There is no such page.\n").into_response()
+    pages::missing_page(State(app), uri).await
 }

@@ -12,7 +12,8 @@ use gristmill_model::{
 };
 
 use crate::store::read::{
-    BuildDetail, BuildRow, BuildsetDetail, ChangeDetail, ChangeRow, RequestDetail, RequestRow, StampRow, VerdictRow,
+    BuildDetail, BuildRow, BuildsetDetail, BuildsetRow, ChangeDetail, ChangeRow, RequestDetail, RequestRow, StampRow,
+    VerdictRow,
 };
 
 /// Changes that one answer names; of more, their number is said.
@@ -54,7 +55,12 @@ pub fn build(detail: &BuildDetail, verdicts: &[VerdictRow], now: Timestamp) -> V
 }
 
 /// Says what a request waits for, or what it came to.
-pub fn request(detail: &RequestDetail, changes: &[ChangeRow], reasons: &[Reason], now: Timestamp) -> Vec<String> {
+pub fn request(
+    detail: &RequestDetail,
+    (buildset, changes): (&BuildsetRow, &[ChangeRow]),
+    reasons: &[Reason],
+    now: Timestamp,
+) -> Vec<String> {
     let request = &detail.request;
     let name =
         format!("request {} ({}, node {} of buildset {})", request.id, request.builder, request.node, request.buildset);
@@ -62,7 +68,8 @@ pub fn request(detail: &RequestDetail, changes: &[ChangeRow], reasons: &[Reason]
         (RequestState::Settled, Some(outcome)) => vec![format!("{name} {}", came_to(request, outcome))],
         (RequestState::Leased, _) => {
             let build = request.build.map_or_else(|| "a build".to_owned(), |build| format!("build {build}"));
-            vec![format!("{name} is being built: {build}, since {}", ago(request.created_at, now))]
+            let since = request.started_at.unwrap_or(request.created_at);
+            vec![format!("{name} is being built: {build}, since {}", ago(since, now))]
         }
         _ => vec![format!("{name} waits since {}", ago(request.created_at, now))],
     };
@@ -76,7 +83,7 @@ pub fn request(detail: &RequestDetail, changes: &[ChangeRow], reasons: &[Reason]
     if let Some(reason) = &request.reason {
         answer.push(format!("  {}", clean_lines(reason)));
     }
-    answer.push(format!("it was made by scheduler {} for {}", request.scheduler, change_list(changes)));
+    answer.push(made_by("it", &request.scheduler, &buildset.trigger, changes));
     if !detail.needed_by.is_empty() {
         let waiting: Vec<String> = detail.needed_by.iter().map(|need| need.node.to_string()).collect();
         answer.push(format!("it is needed by {}", waiting.join(", ")));
@@ -94,7 +101,10 @@ pub fn change(detail: &ChangeDetail, catalog: &Catalog) -> Vec<String> {
         (0, ..) => "met no scheduler that judges changes".to_owned(),
         (_, 0, 0) => format!("met {}, and nothing was built", count(asked, "scheduler")),
         (_, built, 0) => format!("met {}; {built} built it", count(asked, "scheduler")),
-        (_, built, held) => format!("met {}; {built} built it, {held} hold it", count(asked, "scheduler")),
+        (_, built, held) => {
+            let hold = if held == 1 { "holds" } else { "hold" };
+            format!("met {}; {built} built it, {held} {hold} it", count(asked, "scheduler"))
+        }
     };
     let mut answer = vec![format!("{} {summary}", change_words(detail))];
     answer.extend(detail.verdicts.iter().map(verdict_line));
@@ -364,7 +374,12 @@ fn reason_list(reasons: &[Reason]) -> String {
 }
 
 fn request_line(request: &RequestRow, reasons: Option<&Vec<Reason>>) -> String {
-    let name = format!("  {} (request {}, {})", request.node, request.id, request.builder);
+    let builder = if request.builder.as_str() == request.node.as_str() {
+        String::new()
+    } else {
+        format!(", {}", request.builder)
+    };
+    let name = format!("  {} (request {}{builder})", request.node, request.id);
     match (request.outcome, reasons) {
         (Some(outcome), _) => {
             let why = request.reason.as_deref().map_or(String::new(), |reason| format!(": {}", clean_lines(reason)));
@@ -378,6 +393,7 @@ fn request_line(request: &RequestRow, reasons: Option<&Vec<Reason>>) -> String {
 fn came_to(request: &RequestRow, outcome: Outcome) -> String {
     let cause = request.cause.map_or(String::new(), |cause| format!(" ({cause})"));
     match (request.build, request.attempts) {
+        (None, _) if outcome == Outcome::Skipped => "was skipped".to_owned(),
         (None, _) => format!("ended with {outcome}{cause}, without a build of its own"),
         (Some(build), 1) => format!("ended with {outcome}{cause} in build {build}"),
         (Some(build), attempts) => format!("ended with {outcome}{cause} in build {build}, attempt {attempts}"),

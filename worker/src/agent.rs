@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -81,7 +80,6 @@ pub async fn run(options: Options, master: Arc<dyn Master>, stop: CancellationTo
         master,
         shared: Arc::new(shared),
         ledger: Mutex::default(),
-        polls: AtomicU64::new(0),
         tasks: TaskTracker::new(),
         stop: stop.clone(),
     };
@@ -182,8 +180,6 @@ struct Agent {
     master: Arc<dyn Master>,
     shared: Arc<Shared>,
     ledger: Mutex<Ledger>,
-    /// Polls begun.
-    polls: AtomicU64,
     /// One task per build.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -227,7 +223,6 @@ impl Agent {
 
     async fn obey_until_away(self: &Arc<Self>, waits: &mut Waits) -> String {
         loop {
-            let number = self.polls.fetch_add(1, Ordering::AcqRel) + 1;
             let poll = self.master.poll(&self.options.name);
             let patience = Duration::from_secs(POLL_SECONDS_MAX) + POLL_MARGIN;
             match tokio::time::timeout(patience, poll).await {
@@ -235,7 +230,7 @@ impl Agent {
                     *waits = self.options.backoff.begin();
                     let mut is_news = false;
                     for command in commands {
-                        is_news |= self.obey(command, number);
+                        is_news |= self.obey(command);
                     }
                     if !is_news {
                         tokio::time::sleep(NOTHING_NEW_PAUSE).await;
@@ -249,7 +244,7 @@ impl Agent {
     }
 
     /// Does what the service wants; false if that was done before.
-    fn obey(self: &Arc<Self>, command: WorkerCommand, poll: u64) -> bool {
+    fn obey(self: &Arc<Self>, command: WorkerCommand) -> bool {
         match command {
             WorkerCommand::Start { order } => {
                 let lease = (order.build, order.epoch);
@@ -258,9 +253,9 @@ impl Agent {
                 self.tasks.spawn(async move { agent.run_build(order, controls).await });
                 true
             }
-            WorkerCommand::Resume { build, epoch, outcome, summary } => {
+            WorkerCommand::Resume { build, epoch, step, outcome, summary } => {
                 let controls = self.ledger().held.get(&(build, epoch)).cloned();
-                controls.is_some_and(|controls| controls.resume(poll, outcome, summary))
+                controls.is_some_and(|controls| controls.resume(step, outcome, summary))
             }
             WorkerCommand::Cancel { build, epoch, by } => self.cancel((build, epoch), by),
         }
@@ -294,16 +289,13 @@ impl Agent {
     }
 
     /// Makes a build's way up.
-    fn uplink(self: &Arc<Self>, (build, epoch): Lease, controls: &Arc<Controls>) -> (Outbox, Uplink) {
-        let (agent, acknowledged) = (Arc::clone(self), Arc::clone(controls));
-        let on_trigger = move || acknowledged.trigger_acknowledged(agent.polls.load(Ordering::Acquire));
+    fn uplink(&self, (build, epoch): Lease, controls: &Controls) -> (Outbox, Uplink) {
         uplink(
             Arc::clone(&self.master),
             self.options.name.clone(),
             Held { build, epoch },
             self.options.backoff,
             controls.at_once.clone(),
-            Box::new(on_trigger),
         )
     }
 

@@ -232,7 +232,7 @@ impl Build<'_> {
 
     async fn trigger(&mut self, number: u32, scheduler: &SchedulerName, wait: bool) -> StepResult {
         if wait {
-            self.controls.expect_resume();
+            self.controls.expect_resume(number);
         }
         self.pending.push(ReportBody::TriggerReached { step: number });
         self.send_pending().await;
@@ -323,7 +323,7 @@ fn heading(command: &Command) -> String {
     let mut heading = match command {
         Command::Script(text) => {
             let mut lines = String::new();
-            for (index, line) in text.trim_end().lines().enumerate() {
+            for (index, line) in text.trim().lines().enumerate() {
                 lines.push_str(if index == 0 { "$ " } else { "> " });
                 lines.push_str(&one_line(line));
                 lines.push('\n');

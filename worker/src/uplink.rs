@@ -85,8 +85,6 @@ pub(crate) struct Uplink {
     pub(crate) backoff: Backoff,
     /// Ends everything at once.
     pub(crate) stop: CancellationToken,
-    /// Is told of each step whose trigger has been taken.
-    pub(crate) on_trigger: Box<dyn Fn() + Send + Sync>,
     items: mpsc::Receiver<Item>,
     seq: u64,
     spool: Option<Spool>,
@@ -99,10 +97,9 @@ pub(crate) fn uplink(
     held: Held,
     backoff: Backoff,
     stop: CancellationToken,
-    on_trigger: Box<dyn Fn() + Send + Sync>,
 ) -> (Outbox, Uplink) {
     let (sender, items) = mpsc::channel(OUTBOX_MAX);
-    (Outbox(sender), Uplink { master, worker, held, backoff, stop, on_trigger, items, seq: 0, spool: None })
+    (Outbox(sender), Uplink { master, worker, held, backoff, stop, items, seq: 0, spool: None })
 }
 
 impl Uplink {
@@ -161,9 +158,6 @@ impl Uplink {
                         tokio::time::sleep(waits.next()).await;
                     }
                 }
-            }
-            if batch.iter().any(|report| matches!(report.body, ReportBody::TriggerReached { .. })) {
-                (self.on_trigger)();
             }
         }
         true

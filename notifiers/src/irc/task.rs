@@ -98,7 +98,6 @@ impl Task {
                 Err(None) => break,
                 Err(Some(end)) => end,
             };
-            self.session.end();
             if self.stop.is_cancelled() {
                 break;
             }
@@ -181,7 +180,6 @@ impl Task {
             self.tick(talk, now).await?;
             let wake = self.next_wake(talk, now);
             tokio::select! {
-                biased;
                 () = self.stop.cancelled() => {
                     drop(timeout(GOODBYE_TIMEOUT, talk.leave()).await);
                     return Err(End::soon("the bot stops"));
@@ -264,15 +262,15 @@ impl Task {
 
     /// Gives the time at which [`Task::tick`] has something to do, unless something comes before.
     fn next_wake(&self, talk: &Talk, now: Instant) -> Instant {
+        if !self.session.is_online() {
+            return talk.began + self.options.connect_timeout + Duration::from_millis(1);
+        }
         let silence = match &talk.ping {
             Some((_, sent_at)) => *sent_at + self.options.liveness,
             None => talk.heard + self.options.liveness,
         };
-        let registration = talk.began + self.options.connect_timeout + Duration::from_millis(1);
         let speech = (!talk.waiting.is_empty()).then(|| talk.bucket.ready_at());
-        let registration = (!self.session.is_online()).then_some(registration);
-        let first = [self.session.next_due(), speech, registration].into_iter().flatten().min().unwrap_or(silence);
-        first.min(silence).max(now)
+        [self.session.next_due(), speech].into_iter().flatten().fold(silence, Instant::min).max(now)
     }
 
     async fn obey(&mut self, talk: &mut Talk, effects: Vec<Effect>) -> Result<(), End> {

@@ -109,7 +109,7 @@ impl Decoder for Codec {
             let line = String::from_utf8_lossy(&line);
             match line.trim_end_matches(['\r', '\n']).parse::<Message>() {
                 Ok(message) => return Ok(Some(message)),
-                Err(error) => tracing::debug!(%error, "a line that is no IRC message is skipped"),
+                Err(_) => tracing::debug!(bytes = line.len(), "a line that is no IRC message is skipped"),
             }
         }
     }

@@ -89,7 +89,12 @@ impl Talk {
         if server.is_implicit_tls {
             let connected =
                 AsyncSmtpConnection::connect_tokio1(address, None, &hello, Some(self.tls_parameters()?), None);
-            return self.stage(Stage::Connection, connected).await;
+            return match timeout(self.command_timeout, connected).await {
+                Ok(Ok(connection)) => Ok(connection),
+                Ok(Err(error)) if is_about_tls(&error) => Err(self.judge(Stage::Encryption, &Failure::Smtp(error))),
+                Ok(Err(error)) => Err(self.judge(Stage::Connection, &Failure::Smtp(error))),
+                Err(_) => Err(self.judge(Stage::Connection, &Failure::TimedOut)),
+            };
         }
         let stream = match timeout(self.command_timeout, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
@@ -152,6 +157,13 @@ impl Talk {
             _ => DeliveryError::transient(problem),
         }
     }
+}
+
+/// Says whether a connection failed because of TLS: rustls reports it as invalid data.
+fn is_about_tls(error: &lettre::transport::smtp::Error) -> bool {
+    let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let mut causes = sources.filter_map(|source| source.downcast_ref::<std::io::Error>());
+    error.is_tls() || causes.any(|cause| cause.kind() == std::io::ErrorKind::InvalidData)
 }
 
 fn said(response: &Response) -> String {

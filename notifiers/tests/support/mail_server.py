@@ -1,6 +1,7 @@
 """A real mail server for tests: aiosmtpd, which prints each mail it accepts as one line of JSON.
 
-Arguments: MODE (plain, or tls: STARTTLS and a login are required) [CERTIFICATE KEY]. The first line printed is the port.
+Arguments: MODE [CERTIFICATE KEY]. Modes: plain; starttls, which requires it and a login; tls from the first byte, and a
+login. The first line printed is the port.
 """
 
 import asyncio
@@ -38,17 +39,25 @@ def login(server, session, envelope, mechanism, data):
     return AuthResult(success=good, handled=False, auth_data=data.login)
 
 
+def context():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2], sys.argv[3])
+    return context
+
+
 def server():
     if sys.argv[1] == "plain":
         return SMTP(Keep(), hostname="real.example.org")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(sys.argv[2], sys.argv[3])
-    return SMTP(Keep(), hostname="real.example.org", tls_context=context, require_starttls=True,
+    if sys.argv[1] == "tls":
+        return SMTP(Keep(), hostname="real.example.org", authenticator=login, auth_required=True,
+                    auth_require_tls=False)
+    return SMTP(Keep(), hostname="real.example.org", tls_context=context(), require_starttls=True,
                 authenticator=login, auth_required=True)
 
 
 async def main():
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    secure = context() if sys.argv[1] == "tls" else None
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=secure)
     print(listener.sockets[0].getsockname()[1], flush=True)
     await listener.serve_forever()
 

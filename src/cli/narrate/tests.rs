@@ -197,6 +197,11 @@ fn a_refused_configuration_is_shown_with_its_mistakes() {
 }
 
 #[test]
+fn what_is_built_later_says_for_which_change() {
+    check(vec![change("One"), leased(), buildset(Trigger::Changes { changes: vec![ChangeId(12)] })], &expect![[]]);
+}
+
+#[test]
 fn what_ended_is_forgotten() {
     let mut narrator = Narrator::new(Look::PLAIN, Detail::Usual);
     let tell = |narrator: &mut Narrator, body| narrator.tell(&Event { seq: Seq(1), at: at(0), body });

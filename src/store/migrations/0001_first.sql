@@ -284,13 +284,14 @@ CREATE TABLE outbox (
     body TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('due', 'delivered', 'dead')),
     attempts INTEGER NOT NULL,
+    claimed INTEGER NOT NULL CHECK (claimed IN (0, 1)),  -- it is being sent, and must not be sent twice
     due_at INTEGER NOT NULL,
     error TEXT,
     receipt TEXT,
     at INTEGER NOT NULL,
     incident INTEGER
 ) STRICT;
-CREATE INDEX outbox_due ON outbox (notifier, due_at, id) WHERE state = 'due';
+CREATE INDEX outbox_due ON outbox (notifier, due_at, id, target) WHERE state = 'due';
 CREATE INDEX outbox_incident ON outbox (incident);
 
 CREATE TABLE worker (

@@ -25,7 +25,7 @@ const DELIVERY_BY_KEY: &str = "SELECT id FROM delivery WHERE repository = $1 AND
 const DELIVERY_BODY: &str = "SELECT headers, body FROM delivery_body WHERE delivery = $1";
 const CATALOG_TEXT: &str = "SELECT text FROM catalog_text WHERE hash = $1";
 const ACTIVE_CATALOG: &str = "SELECT hash FROM catalog WHERE active = 1";
-const DUE_MESSAGES: &str = "SELECT o.body, o.attempts FROM outbox o JOIN (SELECT MIN(id) AS first FROM outbox \
+const DUE_MESSAGES: &str = "SELECT o.body, o.attempts, o.claimed FROM outbox o JOIN (SELECT MIN(id) AS first FROM outbox \
                             WHERE state = 'due' AND notifier = $1 AND due_at <= $2 GROUP BY target) t ON t.first = o.id \
                             ORDER BY o.due_at, o.id LIMIT $3";
 const NEXT_DUE: &str = "SELECT MIN(due_at) AS due_at FROM outbox WHERE state = 'due' AND notifier = $1";
@@ -47,6 +47,8 @@ pub struct DueMessage {
     pub message: Message,
     /// How often that was tried.
     pub attempts: u32,
+    /// Whether its sending began and nobody saw the end.
+    pub claimed: bool,
 }
 
 /// An answer that was given before under the same key.
@@ -140,7 +142,11 @@ impl Reader {
         rows.iter()
             .map(|row| {
                 let row = Record::of("outbox", row);
-                Ok(DueMessage { message: row.json("body")?, attempts: row.count("attempts")? })
+                Ok(DueMessage {
+                    message: row.json("body")?,
+                    attempts: row.count("attempts")?,
+                    claimed: row.count("claimed")? != 0,
+                })
             })
             .collect()
     }

@@ -19,6 +19,9 @@ pub mod request;
 pub mod row;
 pub mod scheduler;
 
+#[cfg(test)]
+mod tests;
+
 pub use blame::{CulpritRange, FailingStep, HappeningFacts, Suspect};
 pub use build::{BuildDetail, BuildFilter, BuildNeighbours, BuildRow, StepBrief, StepRow};
 pub use buildset::{BuildsetDetail, BuildsetFilter, BuildsetRow, Counts, Downstream, EdgeRow, StampRow};

@@ -8,12 +8,15 @@ use crate::store::record::to_json;
 use crate::store::tx::Tx;
 
 const QUEUE: &str = "INSERT INTO outbox
-    (id, event, notifier, target, key, body, state, attempts, due_at, at, incident)
-    VALUES ($1, $2, $3, $4, $5, $6, 'due', 0, $7, $7, $8)";
-const DELIVER: &str = "UPDATE outbox SET state = 'delivered', attempts = attempts + 1, receipt = $2, error = NULL
+    (id, event, notifier, target, key, body, state, attempts, claimed, due_at, at, incident)
+    VALUES ($1, $2, $3, $4, $5, $6, 'due', 0, 0, $7, $7, $8)";
+const DELIVER: &str =
+    "UPDATE outbox SET state = 'delivered', claimed = 0, attempts = attempts + 1, receipt = $2, error = NULL
     WHERE id = $1 AND state = 'due'";
-const DEFER: &str = "UPDATE outbox SET attempts = $2, error = $3, due_at = $4 WHERE id = $1 AND state = 'due'";
-const GIVE_UP: &str = "UPDATE outbox SET state = 'dead', error = $2 WHERE id = $1 AND state = 'due'";
+const CLAIM: &str = "UPDATE outbox SET claimed = 1, due_at = $2 WHERE id = $1 AND state = 'due' AND claimed = 0";
+const DEFER: &str =
+    "UPDATE outbox SET claimed = 0, attempts = $2, error = $3, due_at = $4 WHERE id = $1 AND state = 'due'";
+const GIVE_UP: &str = "UPDATE outbox SET state = 'dead', claimed = 0, error = $2 WHERE id = $1 AND state = 'due'";
 
 pub(super) async fn queued(tx: &mut Tx<'_>, message: &Message) -> Result<(), StoreError> {
     let queue = sql(QUEUE)
@@ -30,6 +33,10 @@ pub(super) async fn queued(tx: &mut Tx<'_>, message: &Message) -> Result<(), Sto
 
 pub(super) async fn delivered(tx: &mut Tx<'_>, id: MessageId, receipt: &str) -> Result<(), StoreError> {
     tx.one("outbox", id, sql(DELIVER).bind(id.0).bind(receipt)).await
+}
+
+pub(super) async fn claimed(tx: &mut Tx<'_>, id: MessageId, until: Timestamp) -> Result<(), StoreError> {
+    tx.one("outbox", id, sql(CLAIM).bind(id.0).bind(until.0)).await
 }
 
 pub(super) async fn deferred(

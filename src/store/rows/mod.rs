@@ -149,6 +149,7 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
         E::IncidentClosed { incident, .. } => incident::closed(tx, *incident, at).await,
         E::MessageQueued { message } => message::queued(tx, message).await,
         E::MessageDelivered { message, receipt } => message::delivered(tx, *message, receipt).await,
+        E::MessageClaimed { message, until } => message::claimed(tx, *message, *until).await,
         E::MessageDeferred { message, attempts, error, due } => {
             message::deferred(tx, *message, *attempts, error, *due).await
         }

@@ -233,7 +233,7 @@ pub(super) fn finished(build: i64, outcome: Outcome, retry: bool) -> EventBody {
 }
 
 pub(super) fn resumed(build: i64) -> EventBody {
-    EventBody::BuildResumed { build: BuildId(build), outcome: Outcome::Success, summary: "buildset 3".into() }
+    EventBody::BuildResumed { build: BuildId(build), step: Some(0), outcome: Outcome::Success, summary: "buildset 3".into() }
 }
 
 pub(super) fn completed(buildset: i64, outcome: Outcome) -> EventBody {
@@ -245,7 +245,7 @@ pub(super) fn message(id: i64) -> Message {
         id: MessageId(id),
         event: Seq(1),
         notifier: "mail".into(),
-        target: "ada@example.org".into(),
+        target: format!("person-{id}@example.org"),
         because: "author".into(),
         key: format!("key-{id}"),
         incident: None,

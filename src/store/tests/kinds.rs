@@ -327,6 +327,12 @@ async fn a_message_is_due_until_it_is_delivered_or_dead() {
     assert_eq!(due(19).await, []);
     assert_eq!(due(20).await, [(2, 0)]);
     assert_eq!(due(500).await, [(2, 0), (1, 1)]);
+    // Of each target only the oldest is given, so that a target with many hides no other.
+    let another = Message { target: message(1).target, ..message(3) };
+    world.happen(vec![EventBody::MessageQueued { message: another }]).await;
+    assert_eq!(due(20).await, [(2, 0), (3, 0)]);
+    assert_eq!(due(500).await, [(2, 0), (1, 1)]);
+    world.happen(vec![EventBody::MessageDead { message: MessageId(3), error: "550 unknown".into() }]).await;
     assert_eq!(reader.due_messages(&"irc".into(), Timestamp(500), 10).await.unwrap(), []);
     assert_eq!(reader.next_due(&mail).await.unwrap(), Some(Timestamp(20)));
     let delivered = EventBody::MessageDelivered { message: MessageId(1), receipt: "250 ok".into() };

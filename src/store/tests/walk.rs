@@ -227,7 +227,7 @@ async fn walk(choices: Vec<(u16, bool)>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_tables_are_the_fold_of_whatever_happens(choices in prop::collection::vec(any::<(u16, bool)>(), 1..150)) {

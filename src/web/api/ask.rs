@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{ApiError, cut};
+use super::error::{ApiError, clip, cut};
 use crate::store::read::Page;
 
 /// Bytes of a body that is read.
@@ -30,7 +30,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
             Ok(Query(query)) => Ok(Self(query)),
             Err(QueryRejection::FailedToDeserializeQueryString(error)) => {
                 let problem = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                Err(ApiError::bad_request(format!("the query cannot be read: {}", cut(&problem))))
+                Err(ApiError::bad_request(format!("the query cannot be read: {}", clip(&problem))))
             }
             Err(_) => Err(ApiError::bad_request("the query cannot be read")),
         }
@@ -102,8 +102,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             .hint("send `Content-Type: application/json`"));
         }
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        // The reader would take a list for the fields in their order.
+        if text.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::bad_request("the body cannot be read: it is not a JSON object"));
+        }
         let value = serde_json::from_slice(text)
-            .map_err(|error| ApiError::bad_request(format!("the body cannot be read: {}", cut(&error.to_string()))))?;
+            .map_err(|error| ApiError::bad_request(format!("the body cannot be read: {}", clip(&error.to_string()))))?;
         Ok(Self { value, bytes })
     }
 }

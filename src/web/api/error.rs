@@ -13,6 +13,8 @@ use crate::store::read::ReadError;
 const RETRY_AFTER_S: &str = "2";
 /// Bytes of a caller's own words that an error repeats.
 const REPEATED_BYTES_MAX: usize = 100;
+/// Bytes of what a reader says of them.
+const PROBLEM_BYTES_MAX: usize = 400;
 
 /// An answer that says why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +95,16 @@ impl ApiError {
 
 /// Shortens a caller's words to what is worth repeating.
 pub(crate) fn cut(text: &str) -> String {
-    let mut end = text.len().min(REPEATED_BYTES_MAX);
+    shorten(text, REPEATED_BYTES_MAX)
+}
+
+/// Shortens what a reader says of a caller's words.
+pub(crate) fn clip(text: &str) -> String {
+    shorten(text, PROBLEM_BYTES_MAX)
+}
+
+fn shorten(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -13,6 +13,7 @@ pub mod health;
 pub mod log;
 pub mod read;
 pub(crate) mod shape;
+pub mod why;
 
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
@@ -95,7 +96,7 @@ pub fn routes() -> Router<App> {
         .route("/deliveries", get(read::deliveries))
         .route("/deliveries/{id}/replay", post(act::replay))
         .route("/messages", get(read::messages))
-        .route("/why", get(read::why))
+        .route("/why", get(why::answer))
         .route("/events", get(stream::list))
         .route("/events/stream", get(stream::follow))
         .fallback(no_such_path)

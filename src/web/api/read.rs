@@ -23,7 +23,6 @@ use crate::store::read::{
 };
 use crate::web::App;
 use crate::web::api::shape::{BuildJson, BuildsetJson, ChangeJson};
-use crate::web::why;
 
 /// Builds, and requests, that the status names; all are counted.
 const STATUS_ROWS: i64 = 50;
@@ -366,86 +365,6 @@ pub(super) async fn messages(State(app): State<App>, Asked(query): Asked<Message
     let filter = MessageFilter { incident: query.incident.map(IncidentId) };
     let rows = app.reader.list_messages(&filter, page.and_one_more()).await?;
     Ok(Json(List::page(rows, page, |row| row.id.0)))
-}
-
-/// What is asked about.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WhyQuery {
-    about: String,
-}
-
-/// `GET /why`.
-pub(super) async fn why(State(app): State<App>, Asked(query): Asked<WhyQuery>) -> Answer<Value> {
-    let forms = "ask about build:N, request:N, change:N, buildset:N or not:BUILDER@CHANGE";
-    let bad = || {
-        ApiError::invalid("about", format!("`{}` names nothing that can be asked about", cut(&query.about))).hint(forms)
-    };
-    let (noun, which) = query.about.split_once(':').ok_or_else(bad)?;
-    let now = app.clock.now();
-    let (answer, beside) = match noun {
-        "build" => {
-            let id = BuildId(number("build", which)?);
-            let detail = app.reader.find_build_detail(id).await?;
-            let detail = detail.ok_or_else(|| ApiError::not_found(format!("build {id}")))?;
-            let verdicts = app.reader.verdicts_for_buildset(detail.build.buildset).await?;
-            (
-                why::build(&detail, &verdicts, now),
-                json!({"build": detail.build, "changes": detail.changes, "verdicts": verdicts}),
-            )
-        }
-        "request" => {
-            let id = RequestId(number("request", which)?);
-            let detail = app.reader.find_request_detail(id).await?;
-            let detail = detail.ok_or_else(|| ApiError::not_found(format!("request {id}")))?;
-            let changes = app.reader.changes_of_buildset(detail.request.buildset).await?;
-            let reasons =
-                explain_open(&app, std::slice::from_ref(&detail.request)).await.remove(&id).unwrap_or_default();
-            let answer = why::request(&detail, &changes, &reasons, now);
-            (
-                answer,
-                json!({"request": request_json(detail.request, &reasons), "needs": detail.needs, "changes": changes}),
-            )
-        }
-        "change" => {
-            let id = find_change(&app, which).await?;
-            let detail = app.reader.find_change_detail(id).await?;
-            let detail = detail.ok_or_else(|| ApiError::not_found(format!("change {id}")))?;
-            let catalog = app.engine.catalog();
-            (
-                why::change(&detail, &catalog),
-                json!({"change": id, "verdicts": detail.verdicts, "buildsets": detail.buildsets}),
-            )
-        }
-        "buildset" => {
-            let id = BuildsetId(number("buildset", which)?);
-            let detail = app.reader.find_buildset_detail(id).await?;
-            let detail = detail.ok_or_else(|| ApiError::not_found(format!("buildset {id}")))?;
-            let reasons = explain_open(&app, &detail.requests).await;
-            (why::buildset(&detail, &reasons, now), json!({"buildset": buildset_json(detail, reasons)}))
-        }
-        "not" => {
-            let (builder, which) = which.rsplit_once('@').ok_or_else(bad)?;
-            let builder = BuilderName(builder.to_owned());
-            let catalog = app.engine.catalog();
-            if why::builders_meant(&catalog, &builder).next().is_none() {
-                return Err(ApiError::not_found(format!("builder `{}`", cut(builder.as_str())))
-                    .hint(why::similar_builders(&catalog, &builder)));
-            }
-            let id = find_change(&app, which).await?;
-            let detail = app.reader.find_change_detail(id).await?;
-            let detail = detail.ok_or_else(|| ApiError::not_found(format!("change {id}")))?;
-            let built = app.reader.builds_of_change(id, &builder).await?;
-            let answer = why::not_built(&builder, &detail, &built, &catalog);
-            (answer, json!({"change": id, "builder": builder, "builds": built, "verdicts": detail.verdicts}))
-        }
-        _ => return Err(bad()),
-    };
-    let mut value = json!({"about": query.about, "answer": answer});
-    if let (Some(fields), Value::Object(beside)) = (value.as_object_mut(), beside) {
-        fields.extend(beside);
-    }
-    Ok(Json(value))
 }
 
 /// Asks the engine what requests wait for, as far as they are open.

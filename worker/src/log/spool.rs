@@ -44,7 +44,7 @@ impl Spool {
     /// Takes a piece, which begins at `offset` of what the step printed.
     pub(crate) fn push(&mut self, offset: u64, length: u32, frame: Vec<u8>) {
         let offset = offset.saturating_add_signed(self.shift);
-        self.pending.push_back(LogAppend { log: self.log.clone(), offset, length, frame });
+        self.pending.push_back(LogAppend { log: self.log, offset, length, frame });
     }
 
     /// Gives what is to be sent next.
@@ -99,7 +99,7 @@ impl Spool {
             piece.offset = piece.offset.saturating_add_signed(shift);
         }
         self.pending.push_front(LogAppend {
-            log: self.log.clone(),
+            log: self.log,
             offset: length,
             length: u32::try_from(remark_length).expect("a remark is short"),
             frame: compress(remark.as_bytes()),

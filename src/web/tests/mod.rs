@@ -1,0 +1,9 @@
+//! The API on the real engine, the real store and real logs, in process.
+
+mod acting;
+mod asking;
+mod explaining;
+mod following;
+mod printing;
+mod refusing;
+mod world;
