@@ -183,6 +183,16 @@ pub enum SweepError {
         /// What went wrong.
         problem: String,
     },
+    /// The server cannot prove who it is.
+    #[error(
+        "{to} is not trusted ({problem}); add its issuer to the system's certificates, or to the file SSL_CERT_FILE names"
+    )]
+    Untrusted {
+        /// Which server.
+        to: String,
+        /// What is wrong with its certificate.
+        problem: String,
+    },
     /// The server wants to know who asks.
     #[error("{to} wants a login; name a user and a secret under `credentials`")]
     NeedsLogin {

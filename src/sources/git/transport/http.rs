@@ -64,7 +64,7 @@ impl Http {
         };
         let answer = request.send().map_err(|error| match error.is_timeout() {
             true => patience.spent(),
-            false => SweepError::Connect { to: self.host(), problem: chain(&error.without_url()) },
+            false => self.unreachable(&error.without_url()),
         })?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
@@ -81,6 +81,15 @@ impl Http {
         match said.split(';').next().is_some_and(|kind| kind.trim() == content_type) {
             true => Ok(()),
             false => Err(SweepError::NotGit { to: self.host() }),
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> SweepError {
+        let (to, problem) = (self.host(), chain(error));
+        // The type of the error below is not reachable without knowing the TLS library's own.
+        match problem.split_once("invalid peer certificate: ") {
+            Some((_, problem)) => SweepError::Untrusted { to, problem: problem.to_owned() },
+            None => SweepError::Connect { to, problem },
         }
     }
 
