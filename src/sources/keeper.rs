@@ -30,6 +30,8 @@ pub(super) struct Ask {
     pub(super) via: Via,
     /// Whether to look once more shortly after.
     pub(super) echo: bool,
+    /// Whether what is seen is handed over, or only fetched.
+    pub(super) is_judged: bool,
     /// Who wants to know what came of it.
     pub(super) answer: Option<oneshot::Sender<Result<SweepReport, String>>>,
 }
@@ -64,9 +66,7 @@ impl Keeper {
         let mut failures = 0;
         let mut due = Instant::now();
         loop {
-            let mut waiting = Vec::new();
-            let mut via = Via::Poll;
-            let mut echo = false;
+            let mut asked = Asked::default();
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 changed = self.config.changed() => {
@@ -80,19 +80,25 @@ impl Keeper {
                         due = due.min(Instant::now() + next_look(config.poll, failures, &mut self.chance));
                         continue;
                     }
+                    asked.is_judged = true;
                 }
-                Some(ask) = self.asks.recv() => join(ask, &mut via, &mut echo, &mut waiting),
-                () = tokio::time::sleep_until(due) => {}
+                Some(ask) = self.asks.recv() => asked.join(ask),
+                () = tokio::time::sleep_until(due) => asked.is_judged = true,
             }
             // Whoever asked before this look began is served by it.
             while let Ok(ask) = self.asks.try_recv() {
-                join(ask, &mut via, &mut echo, &mut waiting);
+                asked.join(ask);
             }
-            let outcome = self.look(&config, via).await;
-            failures = if outcome.is_ok() { 0 } else { failures + 1 };
-            let wait = next_look(config.poll, failures, &mut self.chance);
-            due = Instant::now() + if echo { ECHO_AFTER } else { wait };
-            for answer in waiting {
+            let outcome = if asked.is_judged {
+                let outcome = self.look(&config, asked.via).await;
+                failures = if outcome.is_ok() { 0 } else { failures + 1 };
+                let wait = next_look(config.poll, failures, &mut self.chance);
+                due = Instant::now() + if asked.echo { ECHO_AFTER } else { wait };
+                outcome
+            } else {
+                self.fetch(&config).await
+            };
+            for answer in asked.waiting {
                 // Whoever asked may have gone.
                 answer.send(outcome.clone()).ok();
             }
@@ -127,6 +133,12 @@ impl Keeper {
             }
         }
         Err(self.unheard(format!("its refs kept moving during {} looks", LOOK_AGAIN_MAX + 1)))
+    }
+
+    /// Has the mirror hold all that there is, without handing anything over.
+    async fn fetch(&self, config: &Arc<Repository>) -> Result<SweepReport, String> {
+        let swept = self.sweep(config, Via::Webhook).await.map_err(|error| error.to_string())?;
+        Ok(SweepReport { refs: swept.refs, ..SweepReport::default() })
     }
 
     async fn sweep(&self, config: &Arc<Repository>, via: Via) -> Result<Swept, SweepError> {
@@ -230,19 +242,36 @@ impl Shared {
     }
 }
 
-/// Makes an ask part of the look that is about to begin. The most telling reason to look is the one that is recorded.
-fn join(ask: Ask, via: &mut Via, echo: &mut bool, waiting: &mut Vec<oneshot::Sender<Result<SweepReport, String>>>) {
-    let rank = |via: Via| match via {
-        Via::Poll => 0,
-        Via::Watch => 1,
-        Via::Webhook => 2,
-        Via::Api => 3,
-    };
-    if rank(ask.via) > rank(*via) {
-        *via = ask.via;
+/// What is asked of the look that is about to begin.
+struct Asked {
+    /// The most telling reason to look is the one that is recorded.
+    via: Via,
+    echo: bool,
+    is_judged: bool,
+    waiting: Vec<oneshot::Sender<Result<SweepReport, String>>>,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { via: Via::Poll, echo: false, is_judged: false, waiting: Vec::new() }
     }
-    *echo |= ask.echo;
-    waiting.extend(ask.answer);
+}
+
+impl Asked {
+    fn join(&mut self, ask: Ask) {
+        let rank = |via: Via| match via {
+            Via::Poll => 0,
+            Via::Watch => 1,
+            Via::Webhook => 2,
+            Via::Api => 3,
+        };
+        if rank(ask.via) > rank(self.via) {
+            self.via = ask.via;
+        }
+        self.echo |= ask.echo;
+        self.is_judged |= ask.is_judged;
+        self.waiting.extend(ask.answer);
+    }
 }
 
 /// Says whether two configurations look at the same refs in the same way.

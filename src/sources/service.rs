@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Accept;
-use super::git::Limits;
+use super::git::{Limits, Location};
 use super::keeper::{Ask, Keeper, Shared};
 use super::pace::Chance;
 use super::pool::Pool;
@@ -182,10 +182,27 @@ impl Handle {
     /// # Errors
     /// As there.
     pub async fn sweep(&self, repository: &RepositoryName, via: Via) -> Result<SweepReport, String> {
+        self.ask(repository, via, true).await
+    }
+
+    /// Sees to it that all that a repository has can be checked out: a mirror is brought up to date, a repository on this
+    /// machine needs nothing. Nothing of it is handed over.
+    ///
+    /// # Errors
+    /// As [`Self::sweep_now`].
+    pub async fn fetch(&self, repository: &RepositoryName) -> Result<(), String> {
+        let url = self.kept().keepers.get(repository).map(|running| running.config.borrow().url.clone());
+        match url.map(|url| Location::parse(&url)) {
+            Some(Ok(location)) if location.is_local() => Ok(()),
+            _ => self.ask(repository, Via::Webhook, false).await.map(drop),
+        }
+    }
+
+    async fn ask(&self, repository: &RepositoryName, via: Via, is_judged: bool) -> Result<SweepReport, String> {
         let asks = self.asks(repository).ok_or_else(|| format!("there is no repository `{repository}`"))?;
         let (answer, outcome) = oneshot::channel();
         let stopped = || format!("`{repository}` is not looked at any more");
-        asks.send(Ask { via, echo: false, answer: Some(answer) }).await.map_err(|_| stopped())?;
+        asks.send(Ask { via, echo: false, is_judged, answer: Some(answer) }).await.map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?
     }
 
@@ -193,7 +210,7 @@ impl Handle {
     pub fn hint(&self, repository: &RepositoryName, via: Via) {
         if let Some(asks) = self.asks(repository) {
             // Full means that a look is due in any case.
-            asks.try_send(Ask { via, echo: false, answer: None }).ok();
+            asks.try_send(Ask { via, echo: false, is_judged: true, answer: None }).ok();
         }
     }
 
@@ -255,6 +272,6 @@ impl Handle {
 fn poke(asks: mpsc::Sender<Ask>) -> Poke {
     Arc::new(move |echo| {
         // Full means that a look is due in any case.
-        asks.try_send(Ask { via: Via::Watch, echo, answer: None }).ok();
+        asks.try_send(Ask { via: Via::Watch, echo, is_judged: true, answer: None }).ok();
     })
 }

@@ -14,7 +14,7 @@ use gristmill_model::RepositoryName;
 use super::SweepError;
 use super::listing::Listing;
 use super::location::Location;
-use super::sweep::{Look, Moved};
+use super::sweep::Look;
 use super::transport::{Connection, Opening};
 
 /// Packs that a mirror may gather, one with each fetch, before they are put together.
@@ -43,32 +43,22 @@ pub(super) fn connect(look: &Look<'_>, location: &Location) -> Result<Connection
     })
 }
 
-/// Fetches what moved and is not here, and gives the mirror.
-pub(super) fn fetch(
-    look: &Look<'_>,
-    connection: Connection,
-    listing: &Listing,
-    moved: &[Moved],
-) -> Result<Repository, SweepError> {
+/// Fetches what is not here, and gives the mirror. Whatever moved is then here, and so is what was accepted by other ways:
+/// builds are checked out from the mirror.
+pub(super) fn fetch(look: &Look<'_>, connection: Connection, listing: &Listing) -> Result<Repository, SweepError> {
     let repository = open(look.mirror)?;
-    let wanted: BTreeSet<Oid> = moved
-        .iter()
-        .filter_map(|moved| listing.objects.get(&moved.name).copied())
-        .filter(|&oid| !is_here(&repository, oid))
-        .collect();
+    let odb = repository.odb().map_err(SweepError::reading)?;
+    let wanted: BTreeSet<Oid> = listing.objects.values().copied().filter(|&oid| !odb.exists(oid)).collect();
+    drop(odb);
     if wanted.is_empty() {
         connection.part();
         return Ok(repository);
     }
     connection.download(&repository, &wanted)?;
-    let kept = listing.objects.values().copied().filter(|&oid| is_here(&repository, oid)).collect();
+    let kept = listing.objects.values().copied().collect();
     keep(&repository, &kept).map_err(|error| broken(look.mirror, error.to_string()))?;
     // Opened anew, because the names were written behind this handle's back.
     open(look.mirror)
-}
-
-fn is_here(repository: &Repository, oid: Oid) -> bool {
-    repository.odb().is_ok_and(|odb| odb.exists(oid))
 }
 
 fn open(path: &Path) -> Result<Repository, SweepError> {

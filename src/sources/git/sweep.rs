@@ -71,7 +71,7 @@ pub fn sweep(look: &Look<'_>) -> Result<Swept, SweepError> {
             let mut connection = mirror::connect(look, &location)?;
             let listing = connection.list(look.config, look.limits.refs)?;
             let moved = compare(look, &listing);
-            mirror::fetch(look, connection, &listing, &moved)
+            mirror::fetch(look, connection, &listing)
                 .and_then(|repository| report(look, &repository, listing, moved))
                 .inspect(|_| mirror::tidy(look.mirror, mirror::PACKS_MAX))
                 .inspect_err(|error| mirror::discard_if_broken(look, error))

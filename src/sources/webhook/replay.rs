@@ -43,6 +43,9 @@ pub async fn replay(hooks: &Hooks, stored: Stored<'_>) -> Result<Replayed, Strin
         Meaning::Look(why) => hooks.look(repository, &why).await,
         // Before the first look nothing is accepted, so nothing can follow.
         Meaning::Moved(_) if hooks.engine().tips(repository).await.is_none() => hooks.look(repository, NOT_NEXT).await,
+        Meaning::Moved(update) if hooks.have_ready(repository, &update).await.is_err() => {
+            hooks.look(repository, "what it tells of could not be fetched").await
+        }
         Meaning::Moved(update) => match hooks.engine().accept(Input::Sight(sighting(repository, *update))).await? {
             Reply::Sighted { changes, look_again } if look_again.is_empty() => {
                 let result = match changes.as_slice() {

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
 use futures_util::StreamExt;
 use gristmill_model::catalog::Forge;
-use gristmill_model::{ChangeId, DeliveryId, Digest, RepositoryName, Sighting, Via};
+use gristmill_model::{ChangeId, DeliveryId, Digest, RefUpdate, RepositoryName, Sighting, Via};
 use gristmill_schedulers::input::{Input, NewDelivery, Reply};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -32,8 +32,10 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 pub const AT_ONCE_MAX: usize = 64;
 /// Deliveries that wait to learn what a look brought; more are recorded as having asked for one.
 pub const FOLLOW_UPS_MAX: usize = 1024;
+/// How long the objects of a told movement may take to come into the mirror before the answer. Forges wait 10 s for it.
+pub const FETCH_TIME_MAX: Duration = Duration::from_secs(4);
 /// How long the turn that stores a delivery may take.
-pub const TURN_TIME_MAX: Duration = Duration::from_secs(8);
+pub const TURN_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of one header that is kept.
 const HEADER_BYTES_MAX: usize = 256;
 /// The headers that are kept with a delivery. Signatures are not: they were checked.
@@ -84,6 +86,19 @@ impl Hooks {
 
     pub(super) fn engine(&self) -> &dyn Accept {
         self.0.engine.as_ref()
+    }
+
+    /// Sees to it that a told movement can be checked out before it is handed over: what is accepted is built at once, and
+    /// from the mirror. Gives the reason to look instead, if that cannot be had in time.
+    pub(super) async fn have_ready(&self, repository: &RepositoryName, update: &RefUpdate) -> Result<(), String> {
+        if update.new.is_none() {
+            return Ok(());
+        }
+        match tokio::time::timeout(FETCH_TIME_MAX, self.0.sources.fetch(repository)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("what it tells of could not be fetched".to_owned()),
+            Err(_) => Err("what it tells of could not be fetched in time".to_owned()),
+        }
     }
 
     /// Looks at a repository, and says in a sentence what that brought.
@@ -152,7 +167,14 @@ async fn receive(
     let _permit = hooks.0.at_once.try_acquire().map_err(|_| busy("too many webhook requests at once"))?;
     let repository = RepositoryName::from(repository);
     let body = body_of(&headers, body).await?;
-    let reading = check(&hooks, &repository, &headers, &body)?;
+    let mut reading = check(&hooks, &repository, &headers, &body)?;
+    // What a repeat says is what the first one was answered, so this depends on the body alone.
+    let asks = matches!(reading.meaning, Meaning::Look(_));
+    if let Meaning::Moved(update) = &reading.meaning
+        && let Err(why) = hooks.have_ready(&repository, update).await
+    {
+        reading.meaning = Meaning::Look(why);
+    }
     let delivery = NewDelivery {
         repository: repository.clone(),
         key: reading.key,
@@ -168,8 +190,6 @@ async fn receive(
     let taken = tokio::time::timeout(TURN_TIME_MAX, hooks.engine().accept(Input::Deliver(delivery))).await;
     match taken.map_err(|_| busy("it could not be stored in time"))? {
         Ok(Reply::Delivered { delivery, repeat, sweep, changes }) => {
-            // What a repeat says is what the first one was answered, so this depends on the body alone.
-            let asks = matches!(reading.meaning, Meaning::Look(_));
             if sweep && !repeat {
                 follow_up(&hooks, repository, delivery, reading.meaning);
             }
@@ -267,7 +287,7 @@ pub(super) fn unkept(headers: &str) -> HeaderMap {
 }
 
 /// Makes a sighting of one told movement.
-pub(super) fn sighting(repository: &RepositoryName, update: gristmill_model::RefUpdate) -> Sighting {
+pub(super) fn sighting(repository: &RepositoryName, update: RefUpdate) -> Sighting {
     Sighting { repository: repository.clone(), via: Via::Webhook, first_sight: false, updates: vec![update] }
 }
 

@@ -30,7 +30,7 @@ struct Frame {
 
 impl Connection {
     async fn open(world: &World, path: &str, last_event_id: Option<&str>) -> Self {
-        let mut request = Request::get(path).header("host", HOST);
+        let mut request = Request::get(path).header("host", HOST).header("accept-encoding", "gzip");
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }

@@ -2,6 +2,8 @@
 
 mod acting;
 mod asking;
+mod explaining;
 mod following;
+mod printing;
 mod refusing;
 mod world;

@@ -163,8 +163,26 @@ async fn a_complete_push_is_stored_and_accepted_in_one_turn() {
     let sighting = delivery.sighting.expect("it is complete");
     assert_eq!((sighting.via, sighting.updates[0].movement), (Via::Webhook, Movement::Moved));
     assert_eq!(service.accepted(), Some(service.tip()));
+    let object = format!("{}^{{commit}}", service.tip());
+    service.git.at("data/git/app.git", &["cat-file", "-e", &object]);
     let again = service.github("d-1", &body).await;
     assert_eq!(again, Answer { status: 200, body: answer.body });
+}
+
+#[tokio::test]
+async fn what_cannot_be_fetched_is_stored_but_not_accepted_before_it_can_be_checked_out() {
+    let mut service = start(Forge::Github).await;
+    let body = service.push("one");
+    std::fs::rename(service.git.path("app.git"), service.git.path("away")).expect("it is ours");
+    let answer = service.github("d-1", &body).await;
+    assert_eq!(answer, Answer { status: 202, body: json!({"delivery": 1, "changes": [], "sweep": false}) });
+    let result = service.result().await;
+    let begins = "what it tells of could not be fetched; the repository could not be looked at: the server says: ";
+    assert!(result.starts_with(begins), "{result}");
+    assert_ne!(service.accepted(), Some(service.tip()));
+    std::fs::rename(service.git.path("away"), service.git.path("app.git")).expect("it is ours");
+    service.hooks.0.sources.sweep_now(&RepositoryName::from("app")).await.expect("it is back");
+    assert_eq!(service.accepted(), Some(service.tip()));
 }
 
 #[tokio::test]
