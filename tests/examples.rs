@@ -141,7 +141,9 @@ async fn outcomes(example: &str, clone: &str, file: &str, schedulers: &[&str]) -
                     EventBody::BuildsetCreated { buildset, .. } => {
                         made.insert(buildset.id, buildset.scheduler.to_string());
                     }
-                    EventBody::BuildsetCompleted { buildset, outcome } => ended.push((made[&buildset].clone(), outcome)),
+                    EventBody::BuildsetCompleted { buildset, outcome } => {
+                        ended.push((made[&buildset].clone(), outcome))
+                    }
                     _ => {}
                 }
             }

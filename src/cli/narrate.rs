@@ -239,7 +239,9 @@ impl Narrator {
                 let said = format!("{} buildset {}  {} ({builds})", self.look.arrow(), buildset.id, buildset.scheduler);
                 match &buildset.trigger {
                     // It stands below the change that set it off.
-                    Trigger::Changes { changes } if changes.last().map(|change| (*change, event.at)) == self.current => {
+                    Trigger::Changes { changes }
+                        if changes.last().map(|change| (*change, event.at)) == self.current =>
+                    {
                         vec![Line::More(said)]
                     }
                     trigger => new(format!("{said}  {}", set_off_by(trigger))),

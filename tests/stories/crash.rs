@@ -35,7 +35,10 @@ impl Yard {
     /// Lets the step that waits go on.
     async fn open_gate(&self) {
         let gate = self.folder.path().join("gate");
-        soon("a step at the gate", tokio::task::spawn_blocking(move || std::fs::write(gate, "go"))).await.unwrap().unwrap();
+        soon("a step at the gate", tokio::task::spawn_blocking(move || std::fs::write(gate, "go")))
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -63,13 +66,17 @@ async fn a_killed_service_goes_on_where_it_was() {
     for build in [2, 3] {
         yard.open_gate().await;
         let is_done = |event: &serde_json::Value| {
-            event["kind"] == "build.finished" && event["body"]["build"].as_i64() >= Some(build - 1) && event["body"]["retry"] == false
+            event["kind"] == "build.finished"
+                && event["body"]["build"].as_i64() >= Some(build - 1)
+                && event["body"]["retry"] == false
         };
         served.until("the end of a build", is_done).await;
     }
-    served.until("the second buildset's end", |event| {
-        event["kind"] == "buildset.completed" && event["body"]["buildset"] == 2
-    }).await;
+    served
+        .until("the second buildset's end", |event| {
+            event["kind"] == "buildset.completed" && event["body"]["buildset"] == 2
+        })
+        .await;
     let builds = served.get("/api/v1/builds").await;
     let mut outcomes: Vec<&str> =
         builds["items"].as_array().unwrap().iter().map(|build| build["outcome"].as_str().unwrap_or("-")).collect();

@@ -16,7 +16,8 @@ schedulers: {push: {kind: any-branch, when: {repository: app}, build: [check]}}
 
 async fn world() -> (World, Repository) {
     crate::support::set_up_process();
-    let (mut world, mut repositories) = World::start(&CONFIG.replace(", webhook: {forge: github, secret: hook}", ""), &["app"]).await;
+    let (mut world, mut repositories) =
+        World::start(&CONFIG.replace(", webhook: {forge: github, secret: hook}", ""), &["app"]).await;
     std::fs::write(world.folder.path().join("secret"), "s3cret\n").unwrap();
     world.configure(CONFIG);
     world.restart().await;

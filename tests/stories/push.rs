@@ -105,7 +105,13 @@ gristmill: {slots: 1}
     builds.sort();
     assert_eq!(
         builds,
-        ["app-test success", "docs success", "lib-package success", "lib-test[large] success", "lib-test[small] success"]
+        [
+            "app-test success",
+            "docs success",
+            "lib-package success",
+            "lib-test[large] success",
+            "lib-test[small] success"
+        ]
     );
     let list = world.get("/api/v1/builds?builder=app-test").await;
     let build = &list["items"][0];

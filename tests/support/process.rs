@@ -35,7 +35,9 @@ impl Served {
             .args(["--listen", &format!("127.0.0.1:{port}"), "--data"])
             .arg(data)
             .stdout(Stdio::null())
-            .stderr(Stdio::from(std::fs::File::options().create(true).append(true).open(data.with_extension("log")).unwrap()))
+            .stderr(Stdio::from(
+                std::fs::File::options().create(true).append(true).open(data.with_extension("log")).unwrap(),
+            ))
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -65,7 +67,8 @@ impl Served {
             loop {
                 text.push_str(&String::from_utf8_lossy(&stream.next().await.expect("the stream lasts").unwrap()));
                 while let Some((line, rest)) = text.split_once('\n') {
-                    if let Some(event) = line.strip_prefix("data:").and_then(|data| serde_json::from_str(data.trim()).ok())
+                    if let Some(event) =
+                        line.strip_prefix("data:").and_then(|data| serde_json::from_str(data.trim()).ok())
                         && is_it(&event)
                     {
                         return event;

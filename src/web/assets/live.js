@@ -9,6 +9,7 @@ const pill = document.getElementById('pill');
 const said = document.getElementById('said');
 const QUIET_MS = 250;        // at most four times a second
 const STALE_MS = 35_000;     // two heartbeats missed
+let skew = 0;                // how far this machine's clock is from the service's
 let seq = Number(document.documentElement.dataset.seq);
 let state = 'reconnecting', since = Date.now(), heard = Date.now(), paused = false, waiting = false;
 
@@ -92,6 +93,8 @@ function load() {
     took = performance.now() - begun;
     busy = false;
     const page = request.response, fresh = page?.getElementById('main');
+    const served = Date.parse(request.getResponseHeader('date'));
+    if (Math.abs(served - Date.now()) > 3000) skew = served - Date.now();
     if (request.status === 200 && fresh) apply(page, fresh);
     if (again) { again = false; refresh(); }
   };
@@ -115,7 +118,6 @@ function apply(page, fresh) {
 
 // ---- the stream ----
 
-const KINDS = (document.documentElement.dataset.kinds ?? '').split(' ').filter(Boolean);
 const channel = 'BroadcastChannel' in window ? new BroadcastChannel('gristmill-live') : null;
 let source = null, lead = false;
 
@@ -130,13 +132,11 @@ function open() {
   };
   source.onopen = () => { heard = Date.now(); now('live'); };
   source.onmessage = hear;
-  KINDS.forEach(kind => source.addEventListener(kind, hear));
   source.addEventListener('reset', event => {
     seq = Number(event.lastEventId) || seq;
     channel?.postMessage({reset: true});
     refresh();
   });
-  source.addEventListener('heartbeat', () => { heard = Date.now(); now('live'); });
   source.onerror = () => {
     now('reconnecting');
     // A refused stream is not opened again by the browser.
@@ -172,6 +172,7 @@ async function start() {
 }
 
 if (main.dataset.live) {
+  show();
   start();
   addEventListener('pagehide', () => source?.close());
   addEventListener('pageshow', event => { if (event.persisted) { if (lead) open(); refresh(); } });
@@ -192,7 +193,6 @@ function span(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
 }
 
-const skew = (Date.parse(document.documentElement.dataset.now) || Date.now()) - Date.now();
 
 function tick() {
   const at = Date.now() + skew;

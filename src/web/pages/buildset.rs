@@ -87,6 +87,7 @@ struct NodeView {
     lasted: Markup,
     needs: Vec<String>,
     reason: String,
+    is_open: bool,
     worker: String,
 }
 
@@ -135,12 +136,13 @@ async fn buildset_page(app: &App, which: &str, draw_all: bool) -> Shown {
     let builds = app.reader.builds_of_buildset(BuildsetId(id)).await?;
     let latest: BTreeMap<i64, BuildRow> = builds.into_iter().map(|build| (build.request.0, build)).collect();
     let failures = failures(app, &detail, &latest).await?;
-    let nodes = nodes(app, &detail, &latest, now).await;
+    let mut nodes = nodes(app, &detail, &latest, now).await;
     let row = &detail.buildset;
     let counts = counts(&detail.requests);
     let drawn = detail.requests.len() <= DRAWN_MAX || draw_all;
     let picture =
         drawn.then(|| picture(&detail, &nodes)).filter(|picture| picture.boxes.len() <= DRAWN_MAX || draw_all);
+    in_order(&mut nodes, &detail);
     page(&BuildsetPage {
         id,
         scheduler: row.scheduler.0.clone(),
@@ -249,6 +251,19 @@ pub(crate) fn stamp_views<'a>(
         .collect()
 }
 
+/// Puts the list into the graph's order: what is needed comes before what needs it.
+fn in_order(nodes: &mut [NodeView], detail: &BuildsetDetail) {
+    if nodes.len() > DRAWN_MAX {
+        return;
+    }
+    let place: BTreeMap<i64, usize> = nodes.iter().enumerate().map(|(at, node)| (node.request, at)).collect();
+    let pairs: Vec<(usize, usize)> = group_edges(&detail.edges, &place).into_keys().collect();
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    let order = lay_out(&names, &pairs).order;
+    let rank: BTreeMap<i64, usize> = order.iter().enumerate().map(|(rank, at)| (nodes[*at].request, rank)).collect();
+    nodes.sort_by_key(|node| rank.get(&node.request).copied());
+}
+
 async fn failures(
     app: &App,
     detail: &BuildsetDetail,
@@ -280,7 +295,10 @@ async fn nodes(app: &App, detail: &BuildsetDetail, latest: &BTreeMap<i64, BuildR
     let mut asked = 0;
     for request in &detail.requests {
         let sign = Sign::of_request(request);
-        let mut reason = request.reason.clone().unwrap_or_default();
+        let mut reason = match request.outcome {
+            Some(outcome) if !outcome.is_good() => request.reason.clone().unwrap_or_default(),
+            _ => String::new(),
+        };
         if matches!(sign, Sign::Waiting | Sign::Ready) && asked < REASONS_SHOWN {
             asked += 1;
             reason = reasons(app, request.id).await.into_iter().next().unwrap_or_default();
@@ -299,6 +317,7 @@ async fn nodes(app: &App, detail: &BuildsetDetail, latest: &BTreeMap<i64, BuildR
             lasted: build.map_or_else(Markup::default, |build| show::build_lasted(build, now)),
             needs: needs.collect(),
             reason: ansi::one_line(&reason),
+            is_open: request.outcome.is_none(),
             worker: build.map_or_else(String::new, |build| build.worker.0.clone()),
         });
     }

@@ -145,6 +145,7 @@ fn view(shell: Shell, detail: ChangeDetail, mut buildsets: Vec<BuildsetView>) ->
         (0, 0) => "No scheduler has seen it.".to_owned(),
         (0, _) => "It started nothing; each scheduler says why below.".to_owned(),
         _ if bad > 0 => format!("{over} of {} over, {bad} did not end well.", show::many(total as usize, "build")),
+        _ if over == total => format!("All of {} ended well.", show::many(total as usize, "build")),
         _ => format!("{over} of {} over.", show::many(total as usize, "build")),
     };
     let verdicts = detail.verdicts.iter().map(|verdict| {
@@ -214,7 +215,7 @@ fn verdict_view(verdict: &VerdictRow, buildset: Option<BuildsetView>, now: Times
         buildset,
         until: verdict.until.map(|until| show::until(until, now)),
         reasons: verdict.reasons.iter().map(|reason| ansi::one_line(&reason.to_string())).collect(),
-        place: verdict.place.clone(),
+        place: show::place(&verdict.place),
     }
 }
 

@@ -323,9 +323,15 @@ async fn messages_page(app: &App, query: ListQuery) -> Shown {
     page(&MessagesPage {
         older: query.older(rows.last().map(|row| row.id.0), rows.len()),
         messages: rows.iter().map(|row| message_view(row, shell.now)).collect(),
-        routes: app.engine.catalog().routes.iter().map(|route| route.place.to_string()).collect(),
+        routes: app.engine.catalog().routes.iter().map(|route| show::place(&route.place.to_string())).collect(),
         shell,
     })
+}
+
+/// Says why somebody was told; a rule's place goes without its folders.
+fn because(because: &str) -> String {
+    let line = ansi::one_line(because);
+    if line.starts_with('/') { show::place(&line) } else { line }
 }
 
 fn message_view(message: &MessageRow, now: Timestamp) -> MessageView {
@@ -340,7 +346,7 @@ fn message_view(message: &MessageRow, now: Timestamp) -> MessageView {
         id: message.id.0,
         notifier: message.notifier.0.clone(),
         target: ansi::one_line(&message.target),
-        because: ansi::one_line(&message.because),
+        because: because(&message.because),
         subject: ansi::one_line(&message.subject),
         text: ansi::many_lines(&message.text),
         sign,

@@ -80,7 +80,7 @@ fn scheduler_view(scheduler: &Scheduler, state: SchedulerState, now: Timestamp) 
         name: state.scheduler.0,
         kind: scheduler.kind.as_str(),
         words: words(&scheduler.kind),
-        place: scheduler.place.to_string(),
+        place: show::place(&scheduler.place.to_string()),
         nodes: scheduler.graph.keys().map(|node| node.0.clone()).collect(),
         next: timer.as_ref().and_then(|timer| timer.next).map(|next| show::until(next, now)),
         last: timer.as_ref().and_then(|timer| timer.nominal).map(|last| show::at(last, now)),
@@ -96,6 +96,8 @@ fn scheduler_view(scheduler: &Scheduler, state: SchedulerState, now: Timestamp) 
         verdicts: state
             .verdicts
             .iter()
+            // That a change does not wake what no change wakes is no news.
+            .filter(|verdict| scheduler.kind.judges_changes() || verdict.verdict != "nothing")
             .map(|verdict| VerdictLine {
                 change: verdict.change.0,
                 sign: match verdict.verdict.as_str() {

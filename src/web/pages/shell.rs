@@ -54,11 +54,6 @@ impl Shell {
         self
     }
 
-    /// Gives the moment it was made, for scripts whose own clock may differ.
-    pub(crate) fn made(&self) -> String {
-        self.now.to_rfc3339()
-    }
-
     /// Gives the window's title: what is broken comes first.
     pub(crate) fn window(&self) -> String {
         let broken = match self.totals.incidents {

@@ -140,9 +140,14 @@ impl Sign {
         Markup(format!("{}<span class=\"cut\">{}</span>", self.icon(), self.word()))
     }
 
+    /// Gives the icon for something that is past: what ran then does not turn.
+    pub(crate) fn past(self) -> Markup {
+        self.drawn("i past", self == Self::Success)
+    }
+
     fn drawn(self, class: &str, quiet: bool) -> Markup {
         let (name, base) = (self.name(), static_files::base());
-        let spin = if self == Self::Running { " spin" } else { "" };
+        let spin = if self == Self::Running && !class.ends_with("past") { " spin" } else { "" };
         let quiet = if quiet { "-quiet" } else { "" };
         Markup(format!(
             "<svg class=\"{class}{spin} o-{name}\" aria-hidden=\"true\" viewBox=\"0 0 16 16\"><use href=\"{base}/icons.svg#{name}{quiet}\"/></svg>"
@@ -215,6 +220,11 @@ pub(crate) fn encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// Gives where something is configured without the folders, which all places share.
+pub(crate) fn place(place: &str) -> String {
+    place.rsplit('/').next().unwrap_or(place).to_owned()
 }
 
 /// Says a number with its noun: `1 build`, `14 builds`.
