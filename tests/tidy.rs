@@ -105,6 +105,22 @@ fn is_crate_root(path: &Path) -> bool {
     is_named_so || is_test
 }
 
+#[test]
+fn files_and_functions_stay_readable() {
+    let mut problems = Vec::new();
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MAX && !is_test(&path) {
+            problems
+                .push(format!("{}: {lines} lines; look for the second name that wants to come out", path.display()));
+        }
+        if !is_test(&path) {
+            problems.extend(long_functions(&path, &text));
+        }
+    }
+    check("too long", &problems);
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
