@@ -91,7 +91,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes repositories, and a service over them. In `config`, `@` stands for the folder of the repositories.
+    /// Makes repositories, and a service over them. In `config`, `FOLDER` stands for the folder of the repositories.
     pub(crate) async fn start(config: &str, repositories: &[&str]) -> (Self, Vec<Repository>) {
         set_up_process();
         let folder = tempfile::tempdir().unwrap();
@@ -104,7 +104,7 @@ impl World {
 
     /// Writes the configuration's file.
     pub(crate) fn configure(&self, config: &str) {
-        let text = config.replace('@', self.folder.path().to_str().unwrap());
+        let text = config.replace("FOLDER", self.folder.path().to_str().unwrap());
         std::fs::write(self.file(), text).unwrap();
     }
 
