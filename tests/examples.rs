@@ -142,7 +142,7 @@ async fn outcomes(example: &str, clone: &str, file: &str, schedulers: &[&str]) -
                         made.insert(buildset.id, buildset.scheduler.to_string());
                     }
                     EventBody::BuildsetCompleted { buildset, outcome } => {
-                        ended.push((made[&buildset].clone(), outcome))
+                        ended.push((made[&buildset].clone(), outcome));
                     }
                     _ => {}
                 }

@@ -3,6 +3,8 @@
 //! `architecture` is which part may know which; `tidy` what no file may do; `demo` the first run; `examples` that every
 //! installation in `examples/` is what its README says; `stories` are told by the whole service on real input.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 mod architecture;
 mod demo;
 mod examples;

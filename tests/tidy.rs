@@ -65,39 +65,44 @@ fn lints_are_silenced_with_a_reason() {
 #[test]
 fn every_file_of_code_is_reached() {
     // A module file that no `mod` names is not compiled, and nobody would notice.
+    let sources = sources();
     let mut problems = Vec::new();
-    for (path, _) in sources() {
-        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let is_root = matches!(stem.as_str(), "main" | "lib" | "build");
-        let is_target = path.starts_with("examples") || path.components().any(|part| part.as_os_str() == "benches");
-        let is_test_root = path.parent().is_some_and(|folder| {
-            folder.ends_with("tests") && folder.parent().is_some_and(|up| root().join(up).join("Cargo.toml").exists())
-        });
-        // The system's own tests are one program, whose modules `main.rs` names.
-        if is_root || is_target || (is_test_root && folder_of(&path) != Path::new("tests")) {
+    for (path, _) in &sources {
+        let is_target = path.components().any(|part| matches!(part.as_os_str().to_str(), Some("examples" | "benches")));
+        if is_target || is_crate_root(path) {
             continue;
         }
-        let (name, folder) = if stem == "mod" {
-            let folder = path.parent().unwrap();
-            (folder.file_name().unwrap().to_string_lossy().into_owned(), folder.parent().unwrap().to_owned())
-        } else {
-            (stem, path.parent().unwrap().to_owned())
+        let stem = path.file_stem().unwrap().to_string_lossy();
+        let (name, folder) = match stem.as_ref() {
+            "mod" => (folder_of(path).file_name().unwrap().to_string_lossy(), folder_of(folder_of(path))),
+            _ => (stem, folder_of(path)),
         };
-        // Whoever names it is beside it, or is the file of its folder.
-        let beside = std::fs::read_dir(root().join(&folder)).unwrap().map(|entry| entry.unwrap().path());
-        let parents = beside.chain([root().join(folder.with_extension("rs"))]);
-        let named = parents.filter(|parent| parent.is_file()).any(|parent| {
-            let text = std::fs::read_to_string(parent).unwrap_or_default();
-            text.lines().any(|line| {
-                let line = line.trim();
-                line.ends_with(&format!("mod {name};")) || line.contains(&format!("{name}.rs\""))
-            })
-        });
+        // Whoever names it is beside it, in the folder above, or the file of its folder.
+        let near = |other: &Path| {
+            folder_of(other) == folder
+                || Some(folder_of(other)) == folder.parent()
+                || other == folder.with_extension("rs")
+        };
+        let named = sources
+            .iter()
+            .filter(|(other, _)| near(other))
+            .any(|(_, text)| text.lines().any(|line| line.trim().ends_with(&format!("mod {name};"))));
         if !named {
             problems.push(format!("{}: no `mod {name};` beside or above it", path.display()));
         }
     }
     check("not compiled", &problems);
+}
+
+/// Says whether cargo finds a file by itself.
+fn is_crate_root(path: &Path) -> bool {
+    let is_named_so = matches!(path.file_stem().and_then(|stem| stem.to_str()), Some("main" | "lib" | "build"));
+    // Each file in a crate's `tests` is a program, but for the system's own, which are one: `main.rs` names them.
+    let folder = folder_of(path);
+    let is_test = folder.ends_with("tests")
+        && folder != Path::new("tests")
+        && root().join(folder_of(folder)).join("Cargo.toml").exists();
+    is_named_so || is_test
 }
 
 #[test]

@@ -218,7 +218,7 @@ impl Narrator {
         said.into_iter()
             .map(|line| match line {
                 Line::New(text) => format!("  {clock}  {text}"),
-                Line::More(text) => format!("            {text}"),
+                Line::More(text) => format!("            {text}").trim_end().to_owned(),
             })
             .collect()
     }

@@ -97,10 +97,11 @@ async fn tell(journal: Journal, mut voice: Voice, told: watch::Sender<Seq>) {
 }
 
 fn say(voice: &mut Voice, event: &Event) -> std::io::Result<()> {
+    // Both hear every event, whether or not what they say is printed: they remember.
+    let mut said = voice.narrator.tell(event);
+    said.extend(voice.aside.as_mut().map_or_else(Vec::new, |aside| aside(event)));
     if voice.json {
         return line(&serde_json::to_string(event).expect("an event has only string keys"));
     }
-    voice.narrator.tell(event).iter().try_for_each(|said| line(said))?;
-    let asides = voice.aside.as_mut().map_or_else(Vec::new, |aside| aside(event));
-    asides.iter().try_for_each(|said| line(said))
+    said.iter().try_for_each(|said| line(said))
 }
