@@ -279,6 +279,8 @@ class Viewer {
   follow(on, quietly = false) {
     if (this.static || this.complete && on) return;
     this.following = on;
+    // Whoever has left the end is reading: the next step's log must not take the place of this one.
+    this.box.toggleAttribute('data-hold', !on);
     this.followButton?.setAttribute('aria-pressed', String(on));
     if (on && !quietly) this.toEnd();
   }

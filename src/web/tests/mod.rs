@@ -3,5 +3,6 @@
 mod acting;
 mod asking;
 mod following;
+mod pages;
 mod refusing;
 mod world;
