@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use std::time::Duration;
+
 use clap::Parser;
 use gristmill::cli::args::Cli;
 use gristmill::config;
+use gristmill::service::{Options, Service};
+use gristmill_model::{EventBody, Outcome, Seq};
 
 use super::root;
 
@@ -94,6 +98,79 @@ fn every_example_is_set_up_by_its_script() {
         let again = Command::new("sh").arg("setup.sh").current_dir(place.path()).output().unwrap();
         assert!(!again.status.success(), "a second setup would overwrite somebody's work");
     }
+}
+
+/// How long an example may take to build what was pushed, on a machine that has much else to do.
+const BUILT_MAX: Duration = Duration::from_secs(120);
+
+/// Sets an example up, serves it, pushes to one of its clones, and gives how the buildsets of the schedulers ended.
+async fn outcomes(example: &str, clone: &str, file: &str, schedulers: &[&str]) -> Vec<(String, Outcome)> {
+    let place = tempfile::tempdir().unwrap();
+    copy(&root().join("examples").join(example), place.path());
+    let configuration = place.path().join("gristmill.yaml");
+    // Nobody outside is to be asked by a test.
+    let text = std::fs::read_to_string(&configuration).unwrap().replace("irc.example.org:6697", "127.0.0.1:1");
+    std::fs::write(&configuration, text).unwrap();
+    run(Command::new("sh").arg("setup.sh").current_dir(place.path()));
+
+    gristmill::sources::register_transports();
+    let options = Options {
+        file: configuration,
+        data: place.path().join("gristmill-data"),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        worker: true,
+        demo: false,
+    };
+    let service = Service::start(options).await.unwrap();
+    service.settle().await;
+    let work = place.path().join("work").join(clone);
+    let path = work.join(file);
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "# hello again\n").unwrap();
+    run(Command::new("git").args(["commit", "--quiet", "--all", "--message", "Say more"]).current_dir(&work));
+    run(Command::new("git").args(["push", "--quiet"]).current_dir(&work));
+
+    let mut head = service.head();
+    let mut ended = Vec::new();
+    let ends = async {
+        let (mut seen, mut made) = (Seq(0), std::collections::BTreeMap::new());
+        while !schedulers.iter().all(|wanted| ended.iter().any(|(name, _): &(String, Outcome)| name == wanted)) {
+            head.wait_for(|head| *head > seen).await.unwrap();
+            for event in service.reader().events_after(seen, 500).await.unwrap() {
+                seen = event.seq;
+                match event.body {
+                    EventBody::BuildsetCreated { buildset, .. } => {
+                        made.insert(buildset.id, buildset.scheduler.to_string());
+                    }
+                    EventBody::BuildsetCompleted { buildset, outcome } => {
+                        ended.push((made[&buildset].clone(), outcome))
+                    }
+                    _ => {}
+                }
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(BUILT_MAX, ends).await.is_ok();
+    service.stop().await;
+    assert!(in_time, "of {schedulers:?} only {ended:?} have ended");
+    ended
+}
+
+fn run(command: &mut Command) {
+    let output = command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hello_builds_what_is_pushed() {
+    let outcomes = outcomes("hello", "", "greeting.txt", &["push"]).await;
+    assert_eq!(outcomes, [("push".to_owned(), Outcome::Success)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_projects_test_the_shop_when_the_library_is_good() {
+    let outcomes = outcomes("two-projects", "lib", "greet.sh", &["lib-main", "app-after-lib"]).await;
+    let expected = [("lib-main".to_owned(), Outcome::Success), ("app-after-lib".to_owned(), Outcome::Success)];
+    assert_eq!(outcomes, expected);
 }
 
 #[test]

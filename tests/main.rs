@@ -1,10 +1,13 @@
 //! The whole system, in one test program: one link, one set of helpers.
 //!
-//! `architecture` is which part may know which; `tidy` what no file may do; `examples` that every installation in
-//! `examples/` is what its README says.
+//! `architecture` is which part may know which; `tidy` what no file may do; `demo` the first run; `examples` that every
+//! installation in `examples/` is what its README says; `stories` are told by the whole service on real input.
 
 mod architecture;
+mod demo;
 mod examples;
+mod stories;
+mod support;
 mod tidy;
 
 use std::path::{Path, PathBuf};

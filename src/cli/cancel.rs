@@ -6,6 +6,7 @@ use super::args::CancelArgs;
 use super::client::idempotency_key;
 use super::exit::{Exit, Failure};
 use super::force::person;
+use super::narrate::count;
 use super::run::Context;
 use super::thing::{Noun, Thing};
 
@@ -21,7 +22,35 @@ pub(crate) async fn run(context: &Context, args: &CancelArgs) -> Result<Exit, Fa
     if context.global.json {
         context.json(&answer)?;
     } else {
-        context.say(&format!("  {} {id} is being ended", noun.as_str()))?;
+        context.say(&format!("  {} {id} {}", noun.as_str(), told(&answer)))?;
     }
     Ok(Exit::Done)
+}
+
+/// Says what came of it: how many builds are told to end, how many requests ended at once.
+fn told(answer: &Value) -> String {
+    let number = |name: &str| answer[name].as_u64().and_then(|number| usize::try_from(number).ok());
+    match (number("builds"), number("requests")) {
+        (Some(0), Some(0)) => "had ended already".to_owned(),
+        (Some(builds), Some(0)) => format!("is being ended: {}", count(builds, "build")),
+        (Some(0), Some(requests)) => format!("has ended: {}", count(requests, "request")),
+        (Some(builds), Some(requests)) => {
+            format!("is being ended: {}, {}", count(builds, "build"), count(requests, "request"))
+        }
+        _ => "is being ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_had_ended_is_not_said_to_be_ended() {
+        let answer = |builds: u64, requests: u64| told(&json!({"builds": builds, "requests": requests}));
+        assert_eq!(answer(0, 0), "had ended already");
+        assert_eq!(answer(1, 0), "is being ended: 1 build");
+        assert_eq!(answer(1, 2), "is being ended: 1 build, 2 requests");
+        assert_eq!(told(&json!({})), "is being ended");
+    }
 }

@@ -87,8 +87,8 @@ pub struct Narrator {
     messages: BTreeMap<MessageId, Message>,
     incidents: BTreeMap<IncidentId, String>,
     nothings: (ChangeId, usize),
-    /// The change that is being told, with what comes of it.
-    current: Option<ChangeId>,
+    /// The change that is being told, with what comes of it in the same turn.
+    current: Option<(ChangeId, Timestamp)>,
 }
 
 impl Narrator {
@@ -211,13 +211,9 @@ impl Narrator {
     /// Puts an event into lines: none, one, or one with lines that belong to it. Untrusted text is cleaned.
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
         let said = self.say(event);
-        self.current = match &event.body {
-            EventBody::ChangeSeen { change } => Some(change.id),
-            EventBody::VerdictGiven { .. } | EventBody::BuildsetCreated { .. } | EventBody::RecipeRecorded { .. } => {
-                self.current
-            }
-            _ => None,
-        };
+        if let EventBody::ChangeSeen { change } = &event.body {
+            self.current = Some((change.id, event.at));
+        }
         let clock = self.look.paint(Ink::Dim, &event.at.to_clock());
         said.into_iter()
             .map(|line| match line {
@@ -243,7 +239,11 @@ impl Narrator {
                 let said = format!("{} buildset {}  {} ({builds})", self.look.arrow(), buildset.id, buildset.scheduler);
                 match &buildset.trigger {
                     // It stands below the change that set it off.
-                    Trigger::Changes { changes } if changes.last().copied() == self.current => vec![Line::More(said)],
+                    Trigger::Changes { changes }
+                        if changes.last().map(|change| (*change, event.at)) == self.current =>
+                    {
+                        vec![Line::More(said)]
+                    }
                     trigger => new(format!("{said}  {}", set_off_by(trigger))),
                 }
             }
@@ -400,10 +400,7 @@ impl Narrator {
             VerdictKind::Held { .. } => {
                 vec![Line::More(format!("{}: {}", verdict.scheduler, clip(&why(), 2 * TITLE_WIDTH)))]
             }
-            // Nor does any change wake it: that is no news. `why` tells it to those who ask.
-            VerdictKind::Nothing if verdict.reasons.iter().any(|it| matches!(it, Reason::NotWokenByChanges { .. })) => {
-                Vec::new()
-            }
+            VerdictKind::Nothing if self.detail < Detail::More && verdict.reasons.iter().any(is_no_news) => Vec::new(),
             VerdictKind::Nothing => {
                 self.nothings.1 += 1;
                 let scheduler = &verdict.scheduler;
@@ -490,8 +487,20 @@ fn suspected((repository, range): (&RepositoryName, &SuspectRange)) -> String {
     let SuspectRange { after, upto, .. } = range;
     if after.next() == *upto {
         format!("{repository} change {upto}")
+    } else if *after == ChangeId(0) {
+        format!("{repository} changes up to {upto}")
     } else {
         format!("{repository} changes after {after} up to {upto}")
+    }
+}
+
+/// Says whether a reason for doing nothing follows from the configuration alone: the scheduler is about something else.
+/// `why` tells it to those who ask.
+fn is_no_news(reason: &Reason) -> bool {
+    match reason {
+        Reason::NotWokenByChanges { .. } | Reason::OtherTarget { .. } | Reason::RepositoryNotBuilt { .. } => true,
+        Reason::Mismatch { mismatch } => mismatch.field == "repository",
+        _ => false,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::code::Code;
 use super::render;
-use super::span::{Lines, Span};
+use super::span::{Lines, Span, floor};
 
 /// Whether the configuration can be used in spite of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +67,7 @@ impl Diagnostics {
 
     /// Sorts what was found in `text`, which was read from `file`.
     pub(super) fn new(file: &str, text: &str, mut items: Vec<Diagnostic>, left_out: usize) -> Self {
-        items.sort_by(|a, b| (a.span, a.severity(), a.code).cmp(&(b.span, b.severity(), b.code)));
+        items.sort_by_key(|item| (item.span, item.severity(), item.code));
         items.dedup();
         Self { file: file.to_owned(), text: text.into(), items, left_out }
     }
@@ -177,7 +177,13 @@ impl Report {
         label: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(Diagnostic { code, span, message: message.into(), label: label.into(), help: help.into() });
+        let [message, label, help] = [message.into(), label.into(), help.into()].map(bounded);
+        self.add(Diagnostic { code, span, message, label, help });
+    }
+
+    /// Says whether nothing more is kept, so that nothing costly needs to be found out for it.
+    pub(super) fn is_full(&self) -> bool {
+        self.items.len() >= Diagnostics::KEPT_MAX
     }
 
     /// Says whether a mistake was found within a place, so that nothing that follows of it needs to be said.
@@ -195,4 +201,14 @@ impl Report {
     pub(super) fn finish(self, file: &str, text: &str) -> Diagnostics {
         Diagnostics::new(file, text, self.items, self.left_out)
     }
+}
+
+/// Cuts a text that quotes too much of the file.
+fn bounded(mut text: String) -> String {
+    const BYTES_MAX: usize = 600;
+    if text.len() > BYTES_MAX {
+        text.truncate(floor(&text, BYTES_MAX));
+        text.push('…');
+    }
+    text
 }

@@ -15,6 +15,8 @@ use super::span::{Located, Span};
 
 /// Rows of one matrix.
 pub(super) const ROWS_MAX: usize = 256;
+/// Axes of one matrix.
+const AXES_MAX: usize = 8;
 /// Characters of one value.
 const VALUE_LENGTH_MAX: usize = 50;
 
@@ -88,6 +90,17 @@ pub(super) fn expand(name: &Text, raw: Option<&Named<RawAxis>>, report: &mut Rep
             "exclude" => exclude.extend(rows_of(items, key, report)),
             _ => axes.push((key, values_of(key, items, report))),
         }
+    }
+    if axes.len() > AXES_MAX {
+        let message = format!("the matrix has {} axes, and {AXES_MAX} are possible", axes.len());
+        report.say(
+            code::TOO_BIG,
+            name.span,
+            message,
+            "the builder with this matrix",
+            "put values together into one axis",
+        );
+        return Family { name: name.value.clone(), rows: vec![Row::default()], is_known: false };
     }
     let known: Vec<_> = axes.iter().map(|(axis, _)| axis.as_str()).collect();
     for row in include.iter().chain(&exclude) {

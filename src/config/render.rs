@@ -217,7 +217,10 @@ mod tests {
         let mut report = Report::default();
         let start = text.find("bad").expect("it is there");
         report.say(code::WRONG_TYPE, Span::new(start, start + 3), "wrong", "here", "mend it");
+        // The first line has no indentation, so that the others keep theirs.
+        let drawn = format!("drawn:\n{}", report.finish("ci.yaml", &text).render(false));
         expect![[r#"
+            drawn:
               × wrong                                                                    [G2002]
                 ╭─[ci.yaml:1:211]
               1 │ …yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy�[31mx→badzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz…
@@ -228,7 +231,7 @@ mod tests {
 
               1 mistake in ci.yaml          gristmill explain G2002 tells more
         "#]]
-        .assert_eq(&report.finish("ci.yaml", &text).render(false));
+        .assert_eq(&drawn);
     }
 
     #[test]

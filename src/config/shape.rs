@@ -68,7 +68,8 @@ pub(super) fn check_keys(entries: &[Entry], known: &[&str], tag: &str, what: &st
         if known.contains(&key) || key == tag {
             continue;
         }
-        let help = match nearest(key, known.iter().copied()) {
+        let near = if report.is_full() { None } else { nearest(key, known.iter().copied()) };
+        let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.is_empty() => "remove it".to_owned(),
             None => format!("known keys are {}", list(known)),

@@ -94,6 +94,83 @@ fn hostile_texts_are_refused_at_once() {
     assert!(before.elapsed() < Duration::from_secs(2), "the bomb took {:?}", before.elapsed());
 }
 
+/// Makes four megabytes of one line again and again.
+fn long_file(head: &str, line: impl Fn(usize) -> String, tail: &str) -> String {
+    let mut text = head.to_owned();
+    for number in 0.. {
+        if text.len() + tail.len() > 3_500_000 {
+            break;
+        }
+        text.push_str(&line(number));
+    }
+    text + tail
+}
+
+#[test]
+fn long_files_full_of_mistakes_take_a_moment_only() {
+    let repository = "repositories:\n  app: {git: /srv/git/app.git}\n";
+    let one = "builders:\n  check: {source: app, steps: [checkout]}\n";
+    let texts = [
+        ("duplicates", long_file(&format!("{repository}{one}schedulers:\n"), |_| "  a: {}\n".to_owned(), "")),
+        ("unknown keys", long_file(&format!("{repository}{one}"), |number| format!("key-{number}: 1\n"), "")),
+        (
+            "schedulers",
+            long_file(
+                &format!("{repository}{one}schedulers:\n"),
+                |number| format!("  s{number}: {{kind: triggerable, build: chekc}}\n"),
+                "",
+            ),
+        ),
+        (
+            "patterns",
+            long_file(
+                &format!("{repository}{one}schedulers:\n  s: {{kind: any-branch, build: check, when: {{branch: ["),
+                |_| "\"re:(a{1,50}){1,50}\", ".to_owned(),
+                "]}}\n",
+            ),
+        ),
+        (
+            "nodes",
+            long_file(
+                &format!("{repository}{one}schedulers:\n  s:\n    kind: any-branch\n    build:\n"),
+                |number| format!("      n{number}: {{builder: check, needs: [n{}, x]}}\n", number / 2),
+                "",
+            ),
+        ),
+        (
+            "list",
+            long_file(
+                &format!("{repository}{one}schedulers:\n  s: {{kind: any-branch, build: ["),
+                |number| format!("b{number}, "),
+                "]}\n",
+            ),
+        ),
+        (
+            "sources",
+            long_file(
+                &format!("{repository}builders:\n  check: {{steps: [checkout], source: ["),
+                |_| "app, ".to_owned(),
+                "]}\n",
+            ),
+        ),
+        (
+            "merges",
+            long_file(
+                &format!("x-a: &a {{{}}}\nx-b:\n", (0..2_000).map(|n| format!("k{n}: 1, ")).collect::<String>()),
+                |_| "  - {<<: *a}\n".to_owned(),
+                &format!("{repository}{one}"),
+            ),
+        ),
+    ];
+    for (name, text) in texts {
+        let before = Instant::now();
+        let said = read(&text, "gristmill.yaml").expect_err(name).render(false);
+        let limit = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 5 });
+        println!("{name}: {:?}", before.elapsed());
+        assert!(before.elapsed() < limit, "{name} took {:?}: {said}", before.elapsed());
+    }
+}
+
 #[test]
 fn every_message_has_a_place_and_a_help_and_speaks_of_the_file_only() {
     let mut codes = BTreeSet::new();

@@ -345,7 +345,7 @@ impl Builder<'_> {
     }
 
     fn duplicate(&mut self, entry: &Entry, first: Span) {
-        let line = Lines::of(self.text).line_of(first.start);
+        let line = if self.report.is_full() { 0 } else { Lines::of(self.text).line_of(first.start) };
         let message = format!("`{}` is there twice", entry.key.value);
         let label = format!("the first one is in line {line}");
         self.report.say(code::DUPLICATE_KEY, entry.key.span, message, label, "rename or remove one of the two");

@@ -81,6 +81,10 @@ impl Place {
                 create_folder(&clone)?;
                 let (bare, clone_path) = (bare.to_string_lossy(), clone.to_string_lossy());
                 place.git(root, somebody, &["clone", "--quiet", "--", &bare, &clone_path]).await?;
+                // For whoever goes on from here by hand.
+                for setting in [["user.name", somebody.name], ["user.email", somebody.email]] {
+                    place.git(&clone, somebody, &["config", setting[0], setting[1]]).await?;
+                }
                 place.git(&clone, somebody, &["symbolic-ref", "HEAD", "refs/heads/main"]).await?;
             }
             place.push(ADA, name, files, "Begin").await?;
@@ -227,7 +231,7 @@ mod tests {
         place.push(ADA, "app", &[("till.sh", &super::super::story::broken_till())], "x").await.unwrap();
         let broken = check("large");
         assert!(!broken.status.success());
-        assert!(String::from_utf8_lossy(&broken.stderr).contains("error: the large basket has 4 articles"));
+        assert!(String::from_utf8_lossy(&broken.stderr).contains("error: the till should count 4 in the large basket"));
         for folder in ["lib", "docs"] {
             let script = if folder == "lib" { "test.sh" } else { "check.sh" };
             let run = std::process::Command::new("sh").arg(script).current_dir(ada.join(folder)).output().unwrap();

@@ -195,6 +195,7 @@ impl Stage<'_> {
         self.chapter("Lin writes a page, and corrects it at once. The scheduler waits until he pauses").await;
         self.push(LIN, "docs", &[("basket.md", "# The baskte\n")], "Describe the basket").await?;
         self.push(LIN, "docs", &[("basket.md", "# The basket\n")], "Spell it right").await?;
+        self.settle().await;
         Ok(())
     }
 
@@ -241,7 +242,7 @@ impl Stage<'_> {
         self.say(&format!("  mails        {}", self.place.mail_folder().display()));
         self.say(&format!("  IRC          {}", self.place.irc_file().display()));
         self.say(&format!(
-            "  break it     cd {} && echo oops >> till.sh && git commit -am oops && git push",
+            "  break it     cd {} && echo 'echo oops' >> till.sh && git commit -am oops && git push",
             clone.display()
         ));
         let server = if address.port() == PORT { String::new() } else { format!(" --server http://{address}") };

@@ -9,7 +9,7 @@ use crate::cli::tell::Aside;
 use crate::cli::terminal::{Ink, Look, clip};
 
 /// Lines of a mail that are shown.
-const MAIL_LINES_MAX: usize = 14;
+const MAIL_LINES_MAX: usize = 20;
 
 /// Characters of such a line.
 const MAIL_WIDTH: usize = 110;
@@ -61,11 +61,13 @@ pub(super) fn witness(look: Look) -> (Aside, watch::Receiver<Seen>) {
 fn shown(look: Look, mail: &Message) -> Vec<String> {
     let bar = look.paint(Ink::Dim, if look.unicode { "│" } else { "|" });
     let head = [format!("To: {}", mail.target), format!("Subject: {}", mail.subject), String::new()];
-    let total = mail.text.lines().count();
+    // Blank lines are for mail programs, which have more room.
+    let written = || mail.text.lines().filter(|line| !line.trim().is_empty());
+    let total = written().count();
     let mut lines: Vec<String> = head
         .iter()
         .map(String::as_str)
-        .chain(mail.text.lines().take(MAIL_LINES_MAX))
+        .chain(written().take(MAIL_LINES_MAX))
         .map(|line| format!("            {bar} {}", clip(line, MAIL_WIDTH)))
         .collect();
     if total > MAIL_LINES_MAX {
@@ -105,7 +107,6 @@ mod tests {
             │ Subject: main broke
             │ 
             │ app-test failed
-            │ 
             │ till.sh:8: error"]]
         .assert_eq(&lines.iter().map(|line| line.trim_start()).collect::<Vec<_>>().join("\n"));
     }

@@ -30,6 +30,7 @@ use crate::fleet::Fleet;
 use crate::fleet::local::LocalMaster;
 use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
+use crate::sources::webhook::{self, route::Hooks};
 use crate::sources::{self, Sources, SweepReport};
 use crate::store::{Reader, Store, StoreError};
 use crate::web::{self, App, Guard, Info};
@@ -304,15 +305,17 @@ async fn start_announcer(
     Ok(announced)
 }
 
+/// Finds secrets by the configuration in force at that moment.
+fn secrets(engine: &Engine) -> sources::Secrets {
+    let engine = engine.clone();
+    Arc::new(move |name| control::secret(&engine.catalog(), name))
+}
+
 fn source_options(engine: &Engine, data: &Path, stop: &CancellationToken) -> sources::Options {
-    let secrets = {
-        let engine = engine.clone();
-        Arc::new(move |name: &gristmill_model::SecretName| control::secret(&engine.catalog(), name))
-    };
     sources::Options {
         engine: Arc::new(engine.clone()),
         mirrors: data.join("git"),
-        secrets,
+        secrets: secrets(engine),
         limits: Limits::default(),
         ssh: PathBuf::from("ssh"),
         seed: u64::from(std::process::id()),
@@ -362,8 +365,8 @@ fn serve(
     sources: &sources::Handle,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    let hooks = axum::Router::new();
-    let router = web::router_with(app, hooks);
+    let hooks = Hooks::new(Arc::new(engine.clone()), sources.clone(), secrets(engine), stop.clone());
+    let router = web::router_with(app, webhook::route::routes(hooks.clone()));
     tokio::spawn(async move {
         let until = stop.clone();
         let served = axum::serve(listener, router).with_graceful_shutdown(async move { until.cancelled().await });
@@ -376,5 +379,6 @@ fn serve(
                 info!("connections that were still open are cut");
             }
         }
+        hooks.closed().await;
     })
 }

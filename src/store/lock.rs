@@ -20,15 +20,7 @@ pub(super) struct Lock {
 pub(super) fn take(folder: &Path) -> Result<Lock, StoreError> {
     let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
-    // Not truncated on opening: until the lock is held, the file says who holds it.
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(folder.join(LOCK_FILE))
-        .map_err(unusable)?;
+    let mut file = open_private(&folder.join(LOCK_FILE)).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -38,6 +30,12 @@ pub(super) fn take(folder: &Path) -> Result<Lock, StoreError> {
     }
     write_holder(&mut file).map_err(unusable)?;
     Ok(Lock { _file: file })
+}
+
+/// Opens a file, which is made for this user alone if it is not there. What is in it stays: until the lock is held, the
+/// lock file says who holds it.
+pub(super) fn open_private(file: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(file)
 }
 
 fn write_holder(file: &mut File) -> std::io::Result<()> {

@@ -58,11 +58,14 @@ impl Store {
     /// inside this program has known defects.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let lock = lock::take(folder)?;
+        let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
         let file = folder.join(DATABASE_FILE);
+        // Its companions (the write-ahead log) get the same permissions. The file must be closed before SQLite opens it:
+        // closing it later would let go of SQLite's own locks.
+        drop(lock::open_private(&file).map_err(unusable)?);
         let mut connection = dialect::open_writer(&file).await?;
         migrate::bring_up_to_date(&mut connection, folder).await?;
         let reader = Reader::new(dialect::open_readers(&file));
-        let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
         let writer = Writer::start(connection, file, lock).map_err(unusable)?;
         Ok(Self { folder: folder.to_owned(), writer, reader })
     }

@@ -83,24 +83,24 @@ async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>) {
 }
 
 /// The connection, opened again after a failure that leaves it in doubt.
-struct Desk {
-    connection: Option<Connection>,
-    file: PathBuf,
+pub(super) struct Desk {
+    pub(super) connection: Option<Connection>,
+    pub(super) file: PathBuf,
 }
 
 impl Desk {
-    async fn commit(&mut self, turn: Turn) -> Result<Seq, CommitError> {
+    pub(super) async fn commit(&mut self, turn: Turn) -> Result<Seq, CommitError> {
         let connection = self.connection().await?;
         let (result, is_clean) = commit::run(connection, &turn).await;
         self.keep_if(is_clean).await;
         result
     }
 
-    async fn load(&mut self) -> Result<State, StoreError> {
+    pub(super) async fn load(&mut self) -> Result<State, StoreError> {
         load::run(self.connection().await?).await
     }
 
-    async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+    pub(super) async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if self.connection.is_none() {
             self.connection = Some(dialect::open_writer(&self.file).await?);
         }

@@ -2,7 +2,7 @@
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use gristmill_model::Digest;
@@ -23,6 +23,12 @@ const COMMON: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
+
+/// Says whether an answer's bytes may wait for each other, which compressing them means. What grows may not: its
+/// handlers say so to proxies, too, by `X-Accel-Buffering: no`.
+pub fn may_be_held_back(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    !headers.contains_key("x-accel-buffering")
+}
 
 /// Adds the common headers to an answer, and answers 304 where the browser has it already.
 pub async fn complete(request: Request, next: Next) -> Response {

@@ -32,7 +32,7 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 
 pub use control::{Control, NotSubmitted, Once};
 pub use guard::Guard;
@@ -105,18 +105,18 @@ pub fn router(app: App) -> Router {
 pub fn router_with(app: App, trusted_otherwise: Router) -> Router {
     let guarded = Router::new()
         .nest("/api/v1", api::routes())
-        .route("/healthz", get(api::health::healthz))
         .merge(pages::routes())
         .fallback(no_such_page)
-        .layer(middleware::from_fn_with_state(app.clone(), guard::check))
-        .with_state(app);
-    guarded.merge(trusted_otherwise).layer(middleware::from_fn(headers::complete)).layer(compression())
-}
-
-/// Compresses what is asked for whole. Streams must pass piece by piece, and a compressor holds pieces back: events are
-/// left alone by the default, logs that are followed (plain text) here.
-fn compression() -> CompressionLayer<impl Predicate> {
-    CompressionLayer::new().compress_when(DefaultPredicate::new().and(NotForContentType::new("text/plain")))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::check));
+    // Whoever watches over machines asks by whatever name the machine has there, and learns nothing but a number.
+    let health = Router::new().route("/healthz", get(api::health::healthz));
+    let compression = CompressionLayer::new().compress_when(DefaultPredicate::new().and(headers::may_be_held_back));
+    guarded
+        .merge(health)
+        .with_state(app)
+        .merge(trusted_otherwise)
+        .layer(middleware::from_fn(headers::complete))
+        .layer(compression)
 }
 
 /// Answers for paths that no route has.

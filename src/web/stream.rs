@@ -61,7 +61,7 @@ pub(crate) async fn list(
     let events = &events[..events.len().min(limit)];
     let next = if more { events.last().map(|event| event.seq.0) } else { None };
     let kept = filter.keep(&app.reader, events).await?;
-    Ok(Json(List::up_to(kept.into_iter().map(|event| event_json(event)).collect(), next)))
+    Ok(Json(List::up_to(kept.into_iter().map(event_json).collect(), next)))
 }
 
 /// `GET /events/stream`: the journal as it grows.

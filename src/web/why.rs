@@ -12,7 +12,8 @@ use gristmill_model::{
 };
 
 use crate::store::read::{
-    BuildDetail, BuildRow, BuildsetDetail, BuildsetRow, ChangeDetail, ChangeRow, RequestDetail, RequestRow, StampRow, VerdictRow,
+    BuildDetail, BuildRow, BuildsetDetail, BuildsetRow, ChangeDetail, ChangeRow, RequestDetail, RequestRow, StampRow,
+    VerdictRow,
 };
 
 /// Changes that one answer names; of more, their number is said.

@@ -156,22 +156,13 @@ impl Irc {
     /// # Errors
     /// Names what cannot be used in the configuration.
     pub fn start(config: &IrcConfig, password: Option<String>, options: IrcOptions) -> Result<Self, IrcError> {
-        let (host, port) = split_server(config)?;
-        if !wire::is_nick(&config.nick) {
-            return Err(IrcError::Nick { nick: config.nick.clone() });
-        }
-        if let Some(channel) = config.channels.iter().find(|channel| !wire::is_channel(channel)) {
-            return Err(IrcError::Channel { channel: channel.clone() });
-        }
+        let (host, port) = Self::check(config)?;
         let login = match (config.sasl_user.clone(), password) {
             (Some(user), Some(password)) => Some(Login { user, password }),
             (None, None) => None,
             (Some(_), None) => return Err(IrcError::HalfLogin { missing: "password" }),
             (None, Some(_)) => return Err(IrcError::HalfLogin { missing: "account" }),
         };
-        if login.is_some() && !config.tls && !is_loopback(&host) {
-            return Err(IrcError::PasswordWithoutTls);
-        }
         let tls = if config.tls { Some(tls(&host, &options.roots)?) } else { None };
         let session = Session::new(&config.nick, login, &config.channels, options.rejoin);
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
@@ -180,6 +171,24 @@ impl Irc {
         let connector = Connector { host, port, tls };
         let task = Task::new(connector, session, options, queue, status_sender, stop.clone());
         Ok(Self { jobs, status, stop, task: tokio::spawn(task.run()) })
+    }
+
+    /// Checks a configuration without connecting, and gives the server's host and port.
+    ///
+    /// # Errors
+    /// Names what cannot be used in the configuration.
+    pub fn check(config: &IrcConfig) -> Result<(String, u16), IrcError> {
+        let (host, port) = split_server(config)?;
+        if !wire::is_nick(&config.nick) {
+            return Err(IrcError::Nick { nick: config.nick.clone() });
+        }
+        if let Some(channel) = config.channels.iter().find(|channel| !wire::is_channel(channel)) {
+            return Err(IrcError::Channel { channel: channel.clone() });
+        }
+        if config.sasl_user.is_some() && !config.tls && !is_loopback(&host) {
+            return Err(IrcError::PasswordWithoutTls);
+        }
+        Ok((host, port))
     }
 
     /// Gives how the bot is, and every change of it.

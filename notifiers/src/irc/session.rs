@@ -4,6 +4,7 @@
 //! history is not forgotten by reconnecting.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use irc_proto::{CapSubCommand, Command, Message};
@@ -19,6 +20,8 @@ const NICK_TRIES_MAX: usize = 9;
 const CHANNELS_MAX: usize = 100;
 /// Failures to stay in a channel after which its messages are given up, until it can be joined again.
 const JOIN_TRIES_MAX: u32 = 5;
+/// The time that a server may leave a wish to join unanswered, before it is asked again.
+const JOIN_ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Bytes of one piece of a SASL answer.
 const SASL_PIECE_BYTES: usize = 400;
 
@@ -77,7 +80,10 @@ struct Channel {
     name: String,
     presence: Presence,
     failures: u32,
+    /// When to ask (again).
     retry_at: Option<Instant>,
+    /// Whether the server owes us an answer.
+    is_asked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +145,7 @@ impl Session {
         self.nick_tries = 0;
         self.offers_sasl = false;
         for channel in self.channels.values_mut() {
-            channel.leave(None);
+            channel.leave();
         }
         self.stage = if self.login.is_some() { Stage::Capabilities } else { Stage::Welcome };
         let mut effects = Vec::new();
@@ -156,7 +162,7 @@ impl Session {
     pub(super) fn end(&mut self) {
         self.stage = Stage::Welcome;
         for channel in self.channels.values_mut() {
-            channel.leave(None);
+            channel.leave();
         }
     }
 
@@ -198,11 +204,7 @@ impl Session {
         let due = self.channels.values_mut().filter(|channel| channel.retry_at.is_some_and(|at| at <= now));
         let mut effects = Vec::new();
         for channel in due {
-            channel.retry_at = None;
-            if !matches!(channel.presence, Presence::Refused(_)) {
-                channel.presence = Presence::Joining;
-            }
-            effects.push(send(&["JOIN", &channel.name], None));
+            effects.push(channel.ask(now));
         }
         effects
     }
@@ -240,8 +242,9 @@ impl Session {
                 self.left(channel, &format!("we were kicked: {}", text::one_line(why, 100)), now)
             }
             Command::INVITE(nick, channel) if self.is_me(nick) => {
-                if let Some(channel) = self.channels.get_mut(&fold(channel)).filter(|c| c.presence != Presence::Joined)
-                {
+                let channel = self.channels.get_mut(&fold(channel));
+                // Only while we wait to ask: nobody makes us ask twice at a time.
+                if let Some(channel) = channel.filter(|channel| channel.retry_at.is_some() && !channel.is_asked) {
                     channel.retry_at = Some(now);
                 }
                 Vec::new()
@@ -304,7 +307,7 @@ impl Session {
         let said = words.last().map_or("", String::as_str);
         match (number, self.stage) {
             (1, Stage::Capabilities | Stage::Login) => vec![Effect::End(no_sasl())],
-            (1, Stage::Welcome) => self.welcomed(words.first()),
+            (1, Stage::Welcome) => self.welcomed(words.first(), now),
             (903, Stage::Login) => {
                 self.stage = Stage::Welcome;
                 vec![send(&["CAP", "END"], None)]
@@ -345,19 +348,13 @@ impl Session {
         }
     }
 
-    fn welcomed(&mut self, nick: Option<&String>) -> Vec<Effect> {
+    fn welcomed(&mut self, nick: Option<&String>, now: Instant) -> Vec<Effect> {
         self.stage = Stage::Online;
         if let Some(nick) = nick {
             self.nick.clone_from(nick);
         }
         let mut effects = vec![Effect::Online];
-        for channel in self.channels.values_mut() {
-            channel.retry_at = None;
-            if !matches!(channel.presence, Presence::Refused(_)) {
-                channel.presence = Presence::Joining;
-            }
-            effects.push(send(&["JOIN", &channel.name], None));
-        }
+        effects.extend(self.channels.values_mut().map(|channel| channel.ask(now)));
         effects
     }
 
@@ -381,6 +378,7 @@ impl Session {
             if let Some(channel) = self.channels.get_mut(&fold(name)) {
                 channel.presence = Presence::Joined;
                 channel.retry_at = None;
+                channel.is_asked = false;
             }
         }
         vec![Effect::ChannelsChanged]
@@ -396,6 +394,7 @@ impl Session {
                     _ => Presence::Refused(why.to_owned()),
                 };
                 channel.retry_at = Some(now + wait);
+                channel.is_asked = false;
                 tracing::info!(channel = %channel.name, why, failures = channel.failures, "not in a channel");
             }
         }
@@ -408,6 +407,7 @@ impl Session {
             presence: Presence::Out,
             failures: 0,
             retry_at: None,
+            is_asked: false,
         })
     }
 
@@ -417,8 +417,20 @@ impl Session {
 }
 
 impl Channel {
-    fn leave(&mut self, retry_at: Option<Instant>) {
-        self.retry_at = retry_at;
+    /// Asks the server to let us in.
+    fn ask(&mut self, now: Instant) -> Effect {
+        self.retry_at = Some(now + JOIN_ANSWER_MAX);
+        self.is_asked = true;
+        if !matches!(self.presence, Presence::Refused(_)) {
+            self.presence = Presence::Joining;
+        }
+        send(&["JOIN", &self.name], None)
+    }
+
+    /// Forgets that we were there, or wanted to be: the connection is new or gone.
+    fn leave(&mut self) {
+        self.retry_at = None;
+        self.is_asked = false;
         if !matches!(self.presence, Presence::Refused(_)) {
             self.presence = Presence::Out;
         }
@@ -628,8 +640,10 @@ mod tests {
             session.hear(&line.parse().expect("it is IRC"), now);
         };
         hear(&mut session, ":irc.x 001 gristmill :Welcome", start);
-        hear(&mut session, ":gristmill!~g@host JOIN :#ci", start);
+        assert_eq!(session.next_due(), Some(start + JOIN_ANSWER_MAX), "an answer that never comes is asked for again");
+        hear(&mut session, ":gristmill!~g@host JOIN :#ci,#shop", start);
         assert_eq!(session.presence("#CI", start), Presence::Joined);
+        assert_eq!(session.next_due(), None);
         hear(&mut session, ":op!x@y KICK #ci gristmill :out", start);
         let mut now = start;
         for failures in 1..=6 {
@@ -646,9 +660,13 @@ mod tests {
             Presence::Refused("Cannot join channel (+b) (474)".to_owned()),
             "its messages are given up"
         );
-        assert_eq!(session.presence("#shop", now), Presence::Joining, "others go on");
+        assert_eq!(session.presence("#shop", now), Presence::Joined, "others go on");
         let due = session.next_due().expect("it still tries");
-        session.due(due);
+        hear(&mut session, ":op!x@y INVITE gristmill #ci", now);
+        assert_eq!(session.next_due(), Some(now), "an invitation is taken at once");
+        assert_eq!(shown(session.due(now)), "    > JOIN #ci\n");
+        hear(&mut session, ":op!x@y INVITE gristmill #ci", now);
+        assert_eq!(session.next_due(), Some(now + JOIN_ANSWER_MAX), "but not twice at a time");
         hear(&mut session, ":gristmill!~g@host JOIN :#ci", due);
         assert_eq!(session.presence("#ci", due), Presence::Joined);
     }

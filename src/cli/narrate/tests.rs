@@ -10,15 +10,18 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_seconds(50_531 + second)
 }
 
-fn check(events: Vec<EventBody>, expected: &Expect) {
+/// Tells turns of events, a second apart.
+fn check(turns: Vec<Vec<EventBody>>, expected: &Expect) {
     let mut narrator = Narrator::new(Look::PLAIN, Detail::Usual);
     let mut text = String::new();
-    for (second, body) in (0..).zip(events) {
-        for line in narrator.tell(&Event { seq: Seq(second + 1), at: at(second), body }) {
-            // A margin, because `expect!` takes common indentation away.
-            text.push('|');
-            text.push_str(&line);
-            text.push('\n');
+    for (second, turn) in (0..).zip(turns) {
+        for body in turn {
+            for line in narrator.tell(&Event { seq: Seq(1), at: at(second), body }) {
+                // A margin, because `expect!` takes common indentation away.
+                text.push('|');
+                text.push_str(&line);
+                text.push('\n');
+            }
         }
     }
     expected.assert_eq(&text);
@@ -104,13 +107,13 @@ fn leased() -> EventBody {
     }
 }
 
-fn nothing(scheduler: &str) -> EventBody {
+fn nothing(scheduler: &str, reason: Reason) -> EventBody {
     EventBody::VerdictGiven {
         verdict: Verdict {
             change: ChangeId(12),
             scheduler: scheduler.into(),
             kind: VerdictKind::Nothing,
-            reasons: vec![Reason::TagNotAsked],
+            reasons: vec![reason],
             place: gristmill_model::Place::default(),
             at: at(0),
         },
@@ -119,40 +122,45 @@ fn nothing(scheduler: &str) -> EventBody {
 
 #[test]
 fn a_push_is_told_from_the_change_to_the_outcome() {
+    let finished = EventBody::BuildFinished {
+        build: BuildId(101),
+        outcome: Outcome::Failure,
+        cause: Some(Cause::Code),
+        summary: "step test: exit code 2".to_owned(),
+        retry: false,
+    };
+    let suspects = SuspectRange { branch: "main".to_owned(), after: ChangeId(9), upto: ChangeId(12) };
+    let opened = EventBody::IncidentOpened {
+        incident: IncidentId(3),
+        branch: "main".to_owned(),
+        builder: "linux".into(),
+        build: BuildId(101),
+        suspects: BTreeMap::from([("core".into(), suspects)]),
+    };
     check(
         vec![
-            change("Make the queue bounded\n\nLong text"),
-            buildset(Trigger::Changes { changes: vec![ChangeId(12)] }),
-            nothing("docs"),
-            leased(),
-            EventBody::BuildFinished {
-                build: BuildId(101),
-                outcome: Outcome::Failure,
-                cause: Some(Cause::Code),
-                summary: "step test: exit code 2".to_owned(),
-                retry: false,
-            },
-            EventBody::IncidentOpened {
-                incident: IncidentId(3),
-                branch: "main".to_owned(),
-                builder: "linux".into(),
-                build: BuildId(101),
-                suspects: BTreeMap::from([(
-                    "core".into(),
-                    SuspectRange { branch: "main".to_owned(), after: ChangeId(9), upto: ChangeId(12) },
-                )]),
-            },
-            EventBody::BuildsetCompleted { buildset: BuildsetId(88), outcome: Outcome::Failure },
+            vec![
+                change("Make the queue bounded\n\nLong text"),
+                buildset(Trigger::Changes { changes: vec![ChangeId(12)] }),
+                nothing("docs", Reason::TagNotAsked),
+                nothing("nightly", Reason::NotWokenByChanges { kind: "nightly".to_owned() }),
+                leased(),
+            ],
+            vec![
+                finished,
+                opened,
+                EventBody::BuildsetCompleted { buildset: BuildsetId(88), outcome: Outcome::Failure },
+            ],
         ],
         &expect![[r#"
             |  14:02:11  change 12  core main a1b2c3d4 Ada “Make the queue bounded”
             |            → buildset 88  all-of-main (1 build)
             |            docs: nothing (tag: the rule names no tag, and this is one)
-            |  14:02:14  ◔ build 101  linux on local
-            |  14:02:15  ✕ build 101  linux  failure in 1 s (code): step test: exit code 2
+            |  14:02:11  ◔ build 101  linux on local
+            |  14:02:12  ✕ build 101  linux  failure in 1 s (code): step test: exit code 2
             |            gristmill logs 101
-            |  14:02:16  ✕ incident 3  linux broke on main by core changes after 9 up to 12 (build 101)
-            |  14:02:17  ✕ buildset 88  all-of-main  failure
+            |  14:02:12  ✕ incident 3  linux broke on main by core changes after 9 up to 12 (build 101)
+            |  14:02:12  ✕ buildset 88  all-of-main  failure
         "#]],
     );
 }
@@ -160,7 +168,7 @@ fn a_push_is_told_from_the_change_to_the_outcome() {
 #[test]
 fn many_schedulers_that_do_nothing_take_few_lines() {
     check(
-        ["a", "b", "c", "d", "e"].map(nothing).to_vec(),
+        vec![["a", "b", "c", "d", "e"].map(|scheduler| nothing(scheduler, Reason::TagNotAsked)).to_vec()],
         &expect![[r#"
             |            a: nothing (tag: the rule names no tag, and this is one)
             |            b: nothing (tag: the rule names no tag, and this is one)
@@ -171,34 +179,34 @@ fn many_schedulers_that_do_nothing_take_few_lines() {
 }
 
 #[test]
-fn what_no_change_set_off_says_what_did() {
+fn what_no_change_set_off_at_once_says_what_did() {
     check(
         vec![
-            buildset(Trigger::Upstream { buildsets: vec![BuildsetId(7)] }),
-            buildset(Trigger::Person { by: "lin\n".to_owned(), reason: Some("again".to_owned()) }),
+            vec![change("One")],
+            vec![buildset(Trigger::Changes { changes: vec![ChangeId(12)] })],
+            vec![buildset(Trigger::Upstream { buildsets: vec![BuildsetId(7)] })],
+            vec![buildset(Trigger::Person { by: "lin\n".to_owned(), reason: Some("again".to_owned()) })],
         ],
         &expect![[r#"
-            |  14:02:11  → buildset 88  all-of-main (1 build)  after buildset 7
-            |  14:02:12  → buildset 88  all-of-main (1 build)  by lin: again
+            |  14:02:11  change 12  core main a1b2c3d4 Ada “One”
+            |  14:02:12  → buildset 88  all-of-main (1 build)  for change 12
+            |  14:02:13  → buildset 88  all-of-main (1 build)  after buildset 7
+            |  14:02:14  → buildset 88  all-of-main (1 build)  by lin: again
         "#]],
     );
 }
 
 #[test]
 fn a_refused_configuration_is_shown_with_its_mistakes() {
+    let problems = "× builder \"x\" does not exist\n  gristmill.yaml:3".to_owned();
     check(
-        vec![EventBody::CatalogRefused { problems: "× builder \"x\" does not exist\n  gristmill.yaml:3".to_owned() }],
+        vec![vec![EventBody::CatalogRefused { problems }]],
         &expect![[r#"
             |  14:02:11  ✕ the configuration is refused; the one before stays in force
             |            × builder "x" does not exist
             |              gristmill.yaml:3
         "#]],
     );
-}
-
-#[test]
-fn what_is_built_later_says_for_which_change() {
-    check(vec![change("One"), leased(), buildset(Trigger::Changes { changes: vec![ChangeId(12)] })], &expect![[]]);
 }
 
 #[test]

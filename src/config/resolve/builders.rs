@@ -18,6 +18,8 @@ use crate::config::span::{Located, Span};
 const RETRIES: RangeInclusive<i64> = 0..=10;
 /// Unless configured.
 const RETRIES_DEFAULT: u32 = 2;
+/// Codebases of one builder.
+const SOURCES_MAX: usize = 50;
 /// Concrete builders of a whole file.
 const BUILDERS_MAX: usize = 5_000;
 /// Bytes of all recipes of a file, rows expanded.
@@ -119,6 +121,13 @@ impl Resolver<'_> {
             let help = "name the repository that it builds from: `source: NAME`";
             let message = format!("builder `{}` has no source", builder.value);
             self.report.say(code::EMPTY, builder.span, message, "this builder", help);
+            return None;
+        }
+        if sources.len() > SOURCES_MAX {
+            let message =
+                format!("builder `{}` has {} sources, and {SOURCES_MAX} are possible", builder.value, sources.len());
+            let help = "let several builders share them, in one graph";
+            self.report.say(code::TOO_BIG, builder.span, message, "this builder", help);
             return None;
         }
         self.refuse_nested(&sources);

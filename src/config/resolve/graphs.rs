@@ -39,32 +39,39 @@ impl Resolver<'_> {
         raw: &RawBuild,
         builders: &BTreeMap<BuilderName, Builder>,
     ) -> Option<Graph> {
+        let written = match raw {
+            RawBuild::One(_) => 1,
+            RawBuild::Many(names) => names.len(),
+            RawBuild::Graph(nodes) => nodes.0.0.len(),
+        };
+        if written == 0 {
+            let message = format!("scheduler `{}` builds nothing", scheduler.value);
+            let help = "name a builder: `build: [NAME]`";
+            self.report.say(code::EMPTY, scheduler.span, message, "this scheduler", help);
+        }
+        if written > NODES_MAX {
+            return self.too_many_nodes(scheduler, written);
+        }
         let groups = match raw {
             RawBuild::One(name) => self.listed(std::slice::from_ref(name)),
             RawBuild::Many(names) => self.listed(names),
             RawBuild::Graph(nodes) => self.written(nodes),
         };
-        let is_empty = match raw {
-            RawBuild::One(_) => false,
-            RawBuild::Many(names) => names.is_empty(),
-            RawBuild::Graph(nodes) => nodes.0.0.is_empty(),
-        };
-        if is_empty {
-            let message = format!("scheduler `{}` builds nothing", scheduler.value);
-            let help = "name a builder: `build: [NAME]`";
-            self.report.say(code::EMPTY, scheduler.span, message, "this scheduler", help);
-        }
         self.refuse_mixed(&groups, builders);
         let count: usize = groups.iter().map(|group| group.rows.len()).sum();
         if count > NODES_MAX {
-            let message = format!("scheduler `{}` has {count} nodes, and {NODES_MAX} are possible", scheduler.value);
-            let help = "split it over several schedulers; `dependent` ones keep the order";
-            self.report.say(code::TOO_BIG, scheduler.span, message, "this scheduler", help);
-            return None;
+            return self.too_many_nodes(scheduler, count);
         }
         let (graph, edges) = self.connected(scheduler, &groups)?;
         cycle::refuse_build_cycles(self, &edges);
         (!graph.is_empty()).then_some(graph)
+    }
+
+    fn too_many_nodes(&mut self, scheduler: &Text, count: usize) -> Option<Graph> {
+        let message = format!("scheduler `{}` has {count} nodes, and {NODES_MAX} are possible", scheduler.value);
+        let help = "split it over several schedulers; `dependent` ones keep the order";
+        self.report.say(code::TOO_BIG, scheduler.span, message, "this scheduler", help);
+        None
     }
 
     /// Makes nodes of a plain list: each builder is a node of its own name.

@@ -32,6 +32,9 @@ const ONLY_IN_ROUTES: [Field; 6] =
 /// What only a change has.
 const ONLY_IN_SCHEDULERS: [Field; 3] = [Field::Tag, Field::Files, Field::Movement];
 
+/// Patterns of a whole file: each takes a moment to read.
+const PATTERNS_MAX: usize = 2_000;
+
 /// What a field's values can be.
 enum Known {
     /// Anything.
@@ -106,6 +109,19 @@ impl Resolver<'_> {
 
     /// Reads the patterns of one field; reports each that cannot be read, or can match nothing.
     pub(super) fn patterns(&mut self, field: Field, texts: &[Text]) -> Option<Patterns> {
+        self.patterns += texts.len();
+        if self.patterns > PATTERNS_MAX {
+            let span = texts.first().map_or_else(Span::default, |text| text.span);
+            let message = format!("the file has more than {PATTERNS_MAX} patterns");
+            self.report.say(
+                code::TOO_BIG,
+                span,
+                message,
+                "from here on",
+                "match more with fewer: `{a,b}`, `release/*`",
+            );
+            return None;
+        }
         let read: Vec<_> = texts.iter().filter_map(|text| self.pattern(field, text)).collect();
         Patterns::parse(field, read.iter().map(String::as_str)).ok().filter(|_| read.len() == texts.len())
     }

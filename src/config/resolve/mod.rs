@@ -48,6 +48,10 @@ pub(super) struct Resolver<'a> {
     pub(super) lines: Lines<'a>,
     pub(super) raw: &'a RawFile,
     pub(super) report: &'a mut Report,
+    /// The names of every noun, with their places.
+    pub(super) index: BTreeMap<Noun, BTreeMap<&'a str, Span>>,
+    /// Patterns read so far.
+    pub(super) patterns: usize,
     /// The rows of every builder that is named, also of those that cannot be used.
     pub(super) families: BTreeMap<String, Family>,
     /// What is used by something, so that what is not can be named.
@@ -73,11 +77,16 @@ pub(super) fn resolve(raw: &RawFile, origin: Origin<'_>, report: &mut Report) ->
         lines: Lines::of(origin.text),
         raw,
         report,
+        index: BTreeMap::new(),
+        patterns: 0,
         families: BTreeMap::new(),
         used: BTreeSet::new(),
         sparks: Vec::new(),
         recipe_bytes: 0,
     };
+    if !resolver.index_names() {
+        return None;
+    }
     let catalog = resolver.catalog();
     cycle::refuse_scheduler_cycles(&mut resolver);
     doubt::warn(&mut resolver, &catalog);

@@ -1,10 +1,12 @@
 //! Looking names up, and saying what was probably meant.
 
+use std::collections::BTreeMap;
+
 use super::Resolver;
 use crate::config::code::{self, Code};
 use crate::config::nearest::nearest;
 use crate::config::scalar::Text;
-use crate::config::shape::is_name;
+use crate::config::shape::{Named, is_name};
 use crate::config::span::Span;
 
 /// What a name names.
@@ -55,26 +57,46 @@ impl Noun {
     }
 }
 
-impl Resolver<'_> {
-    /// Gives all names of a noun with their places.
-    pub(in crate::config) fn names(&self, noun: Noun) -> Vec<(&str, Span)> {
-        fn all<T>(named: Option<&crate::config::shape::Named<T>>) -> Vec<(&str, Span)> {
+/// Names of one noun.
+const NAMES_MAX: usize = 5_000;
+
+impl<'a> Resolver<'a> {
+    /// Collects all names; says whether they are few enough to go on.
+    pub(super) fn index_names(&mut self) -> bool {
+        fn all<T>(named: Option<&Named<T>>) -> BTreeMap<&str, Span> {
             named.map(|named| named.iter().map(|(name, _)| (name.as_str(), name.span)).collect()).unwrap_or_default()
         }
         let raw = self.raw;
-        match noun {
-            Noun::Repository => all(raw.repositories.as_ref()),
-            Noun::Project => all(raw.projects.as_ref()),
-            Noun::Builder => all(raw.builders.as_ref()),
-            Noun::Scheduler => all(raw.schedulers.as_ref()),
-            Noun::Secret => all(raw.secrets.as_ref()),
-            Noun::Notifier => all(raw.notifiers.as_ref()),
+        self.index = [
+            (Noun::Repository, all(raw.repositories.as_ref())),
+            (Noun::Project, all(raw.projects.as_ref())),
+            (Noun::Builder, all(raw.builders.as_ref())),
+            (Noun::Scheduler, all(raw.schedulers.as_ref())),
+            (Noun::Secret, all(raw.secrets.as_ref())),
+            (Noun::Notifier, all(raw.notifiers.as_ref())),
+        ]
+        .into();
+        for (noun, names) in &self.index {
+            if let Some(span) = names.values().nth(NAMES_MAX) {
+                let message = format!("more than {NAMES_MAX} names under `{}`", noun.key());
+                self.report.say(code::TOO_BIG, *span, message, "one of them", "split it over several services");
+                return false;
+            }
         }
+        true
+    }
+
+    /// Gives all names of a noun with their places, as they are written.
+    pub(in crate::config) fn names(&self, noun: Noun) -> Vec<(&'a str, Span)> {
+        let mut names: Vec<_> =
+            self.index.get(&noun).into_iter().flatten().map(|(&name, &span)| (name, span)).collect();
+        names.sort_by_key(|&(_, span)| span);
+        names
     }
 
     /// Looks a name up and remembers that it is used; reports one that does not exist.
     pub(in crate::config) fn look_up<N: From<String>>(&mut self, noun: Noun, name: &Text) -> Option<N> {
-        if self.names(noun).iter().any(|&(known, _)| known == name.as_str()) {
+        if self.index.get(&noun).is_some_and(|names| names.contains_key(name.as_str())) {
             self.used.insert((noun, name.value.clone()));
             return Some(N::from(name.value.clone()));
         }
@@ -90,7 +112,7 @@ impl Resolver<'_> {
 
     /// Reports a name that does not exist.
     pub(in crate::config) fn unknown(&mut self, noun: Noun, name: &Text) {
-        let help = self.suggestion(noun, name);
+        let help = if self.report.is_full() { String::new() } else { self.suggestion(noun, name) };
         let message = format!("{} `{}` does not exist", noun.as_str(), short(name));
         self.report.say(noun.code(), name.span, message, "named here", help);
     }

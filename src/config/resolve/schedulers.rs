@@ -215,10 +215,7 @@ impl Resolver<'_> {
         only_if_changed: bool,
         context: &Context<'_>,
     ) -> Option<Target> {
-        let branch = match branch {
-            Some(branch) => Some(self.branch_name(branch)),
-            None => None,
-        };
+        let branch = branch.map(|branch| self.branch_name(branch));
         let repository: RepositoryName = match repository {
             Some(name) => self.look_up(Noun::Repository, name)?,
             None => self.only_source(context)?,

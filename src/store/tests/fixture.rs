@@ -233,7 +233,12 @@ pub(super) fn finished(build: i64, outcome: Outcome, retry: bool) -> EventBody {
 }
 
 pub(super) fn resumed(build: i64) -> EventBody {
-    EventBody::BuildResumed { build: BuildId(build), step: Some(0), outcome: Outcome::Success, summary: "buildset 3".into() }
+    EventBody::BuildResumed {
+        build: BuildId(build),
+        step: Some(0),
+        outcome: Outcome::Success,
+        summary: "buildset 3".into(),
+    }
 }
 
 pub(super) fn completed(buildset: i64, outcome: Outcome) -> EventBody {

@@ -6,7 +6,8 @@ use gristmill_model::*;
 
 use super::fixture::*;
 use crate::store::dialect::{self, Connection, sql};
-use crate::store::{CommitError, DATABASE_FILE, LOCK_FILE, Store, StoreError, Turn, commit, load, migrate};
+use crate::store::writer::Desk;
+use crate::store::{CommitError, DATABASE_FILE, LOCK_FILE, Store, StoreError, Turn, migrate};
 
 async fn connect(folder: &Path) -> Connection {
     dialect::open_writer(&folder.join(DATABASE_FILE)).await.unwrap()
@@ -55,12 +56,13 @@ async fn a_folder_that_cannot_be_made_is_named() {
 }
 
 #[tokio::test]
-async fn a_new_data_folder_is_for_its_user_alone() {
+async fn a_new_data_folder_and_its_database_are_for_its_user_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("a/data");
     Store::open(&data).await.unwrap().close().await;
-    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&data), mode(&data.join(DATABASE_FILE))), (0o700, 0o600));
 }
 
 #[tokio::test]
@@ -135,42 +137,35 @@ async fn a_caller_that_goes_away_does_not_take_its_turn_along() {
 #[tokio::test]
 async fn a_full_disk_is_said_to_pass_and_nothing_is_half_written() {
     let folder = tempfile::tempdir().unwrap();
-    let mut connection = connect(folder.path()).await;
-    migrate::bring_up_to_date(&mut connection, folder.path()).await.unwrap();
-    sqlx::raw_sql("PRAGMA max_page_count = 200").execute(&mut connection).await.unwrap();
+    let file = folder.path().join(DATABASE_FILE);
+    let mut desk = Desk { connection: None, file };
+    migrate::bring_up_to_date(desk.connection().await.unwrap(), folder.path()).await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 200").execute(desk.connection().await.unwrap()).await.unwrap();
     let mut head = Seq(0);
+    let turn = |head: Seq| {
+        let number = head.0 / 2 + 1;
+        let change = change(number, number, (number > 1).then_some(1), Some(1));
+        let error = "x".repeat(3000);
+        let failing = EventBody::SourceFailing { repository: "lib".into(), error, failures: number as u32 };
+        Turn { expected_head: head, events: vec![EventBody::ChangeSeen { change }, failing], ..Turn::default() }
+    };
     let refused = loop {
-        let change = change(head.0 / 2 + 1, head.0 / 2 + 1, (head.0 > 0).then_some(1), Some(1));
-        let failing =
-            EventBody::SourceFailing { repository: "lib".into(), error: "x".repeat(3000), failures: head.0 as u32 };
-        let events = vec![EventBody::ChangeSeen { change }, failing];
-        let turn = Turn { expected_head: head, events, ..Turn::default() };
-        match commit::run(&mut connection, &turn).await {
-            (Ok(new), true) => head = new,
-            (Ok(_), false) => panic!("what was committed leaves a connection clean"),
-            (Err(error), is_clean) => {
-                if !is_clean {
-                    connection = connect(folder.path()).await;
-                }
-                break error;
-            }
+        match desk.commit(turn(head)).await {
+            Ok(new) => head = new,
+            Err(error) => break error,
         }
     };
-    assert!(head.0 > 10, "it took {head} events to fill 200 pages");
+    assert!(head.0 > 10, "200 pages were full after {head} events");
     match refused {
         CommitError::Store(error @ StoreError::Io { .. }) => assert!(error.is_transient(), "{error}"),
         other => panic!("{other:?}"),
     }
-    let state = load::run(&mut connection).await.unwrap();
+    let state = desk.load().await.unwrap();
     assert_eq!((state.head, state.last.change), (head, ChangeId(head.0 / 2)));
-    drop(connection);
 
-    // With room again, the next turn goes on where the last good one ended.
-    let store = Store::open(folder.path()).await.unwrap();
-    let events = vec![EventBody::RepositorySeen { repository: "lib".into() }];
-    let turn = Turn { expected_head: head, events, ..Turn::default() };
-    assert_eq!(store.commit(turn).await.unwrap(), head.next());
-    store.close().await;
+    // With room again, the same turn goes on where the last good one ended.
+    sqlx::raw_sql("PRAGMA max_page_count = 100000").execute(desk.connection().await.unwrap()).await.unwrap();
+    assert_eq!(desk.commit(turn(head)).await.unwrap().0, head.0 + 2);
 }
 
 #[tokio::test]

@@ -81,6 +81,9 @@ pub(super) async fn raw(
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     let cache = if complete && build.outcome.is_some() { "private, max-age=31536000, immutable" } else { "no-store" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    if follow {
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    }
     headers.insert("x-gristmill-step", HeaderValue::from(step.number));
     headers.insert("x-gristmill-log-bytes", HeaderValue::from(info.bytes));
     headers.insert("x-gristmill-log-complete", HeaderValue::from_static(if complete { "true" } else { "false" }));

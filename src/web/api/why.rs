@@ -24,10 +24,7 @@ pub(super) struct WhyQuery {
 type Said = Result<(Vec<String>, Value), ApiError>;
 
 /// `GET /why`.
-pub(super) async fn answer(
-    State(app): State<App>,
-    Asked(query): Asked<WhyQuery>,
-) -> Result<Json<Value>, ApiError> {
+pub(super) async fn answer(State(app): State<App>, Asked(query): Asked<WhyQuery>) -> Result<Json<Value>, ApiError> {
     let about = query.about.as_str();
     let (noun, which) = about.split_once(':').ok_or_else(|| no_question(about))?;
     let (answer, beside) = match noun {
@@ -95,8 +92,7 @@ async fn about_not(app: &App, builder: BuilderName, which: &str) -> Said {
     let detail = change_detail(app, which).await?;
     let built = app.reader.builds_of_change(detail.change.id, &builder).await?;
     let answer = why::not_built(&builder, &detail, &built, &catalog);
-    let beside =
-        json!({"change": detail.change.id, "builder": builder, "builds": built, "verdicts": detail.verdicts});
+    let beside = json!({"change": detail.change.id, "builder": builder, "builds": built, "verdicts": detail.verdicts});
     Ok((answer, beside))
 }
 

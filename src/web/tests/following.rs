@@ -30,7 +30,7 @@ struct Frame {
 
 impl Connection {
     async fn open(world: &World, path: &str, last_event_id: Option<&str>) -> Self {
-        let mut request = Request::get(path).header("host", HOST);
+        let mut request = Request::get(path).header("host", HOST).header("accept-encoding", "gzip");
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
@@ -154,7 +154,8 @@ async fn a_filter_lets_through_what_it_names() {
         buildset=2: buildset.created verdict.given build.leased build.started step.started
         build=1&buildset=2&kind=build.leased: build.leased build.leased
         build=77: 
-    "#]].assert_eq(&said);
+    "#]]
+    .assert_eq(&said);
     let page = world.get("/api/v1/events?since=0&limit=2").await.json();
     assert_eq!((page["items"].as_array().unwrap().len(), page["next"].clone()), (2, 2.into()));
 }

@@ -2,7 +2,9 @@
 
 mod acting;
 mod asking;
+mod explaining;
 mod following;
 mod pages;
+mod printing;
 mod refusing;
 mod world;

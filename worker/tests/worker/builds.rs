@@ -208,9 +208,9 @@ async fn a_limit_ends_a_step_and_says_so() {
             step.timeouts.total = Duration::from_millis(total);
         })
     };
-    let ended = world.run(vec![short("echo begun; sleep 1000", 300, 60_000)]).await;
-    assert_eq!(ended.end(), "failure (limit): step work: no output for 300 ms");
-    assert!(ended.log(0).ends_with("begun\ngristmill: no output for 300 ms: ended\n"), "{}", ended.log(0));
+    let ended = world.run(vec![short("echo begun; sleep 1000", 1000, 60_000)]).await;
+    assert_eq!(ended.end(), "failure (limit): step work: no output for 1 s");
+    assert!(ended.log(0).ends_with("begun\ngristmill: no output for 1 s: ended\n"), "{}", ended.log(0));
 
     let ended = world.run(vec![short("while :; do echo on; sleep 0.05; done", 2_000, 600)]).await;
     assert_eq!(ended.end(), "failure (limit): step work: took longer than 600 ms");

@@ -50,9 +50,9 @@ async fn a_step_that_ends_by_itself_leaves_nothing_behind_after_its_build() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_reaches_its_limit_leaves_nothing_behind() {
     let world = World::start().await;
-    let limited = tree("wait; wait").but(|step| step.timeouts.idle = Duration::from_millis(700));
+    let limited = tree("wait; wait").but(|step| step.timeouts.idle = Duration::from_secs(3));
     let ended = world.run(vec![limited]).await;
-    assert_eq!(ended.end(), "failure (limit): step work: no output for 700 ms");
+    assert_eq!(ended.end(), "failure (limit): step work: no output for 3 s");
     check_nothing_left(&ended).await;
 }
 
@@ -84,36 +84,31 @@ async fn a_daemon_lives_from_step_to_step_but_not_longer_than_its_build() {
     until_dead(&pids(&ended.log(0))).await;
 }
 
+/// Runs a script until it has printed `begun`, cancels its build, and gives the log.
+async fn cancelled(text: &str, grace: Duration) -> String {
+    let world = World::start().await;
+    let order = world.order(vec![script("work", text).but(|step| step.timeouts.grace = grace)]);
+    let (build, epoch) = (order.build, order.epoch);
+    world.service.command(WorkerCommand::Start { order });
+    world.service.until_log(build, 0, "\nbegun\n").await;
+    world.service.command(WorkerCommand::Cancel { build, epoch, by: "ada".to_owned() });
+    let ended = world.service.ended((build, epoch)).await;
+    assert_eq!(ended.end(), "cancelled (person): cancelled by ada");
+    ended.log(0)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_ignores_term_is_killed_after_its_grace() {
-    let world = World::start().await;
-    let stubborn = script("work", "trap '' TERM; echo begun; while :; do sleep 1000; done")
-        .but(|step| step.timeouts.total = Duration::from_millis(500));
-    let ended = world.run(vec![stubborn]).await;
-    assert_eq!(ended.end(), "failure (limit): step work: took longer than 500 ms");
-    let log = ended.log(0);
-    assert!(log.ends_with("gristmill: did not end within 200 ms: killed\n"), "{log}");
+    let text = "trap '' TERM; echo begun; while :; do sleep 1000; done";
+    let log = cancelled(text, Duration::from_millis(200)).await;
+    assert!(log.contains("begun\ngristmill: did not end within 200 ms: killed\n"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_may_clean_up_within_its_grace() {
-    let world = World::start().await;
-    let tidy = script("work", "trap 'echo tidy; exit 0' TERM; echo begun; while :; do sleep 0.01; done").but(|step| {
-        step.timeouts.total = Duration::from_millis(500);
-        step.timeouts.grace = Duration::from_secs(60);
-    });
-    let ended = world.run(vec![tidy]).await;
-    let log = ended.log(0);
-    assert!(
-        log.contains(
-            "took longer than 500 ms: ended
-"
-        ) && log.ends_with(
-            "tidy
-"
-        ),
-        "{log}"
-    );
+    let text = "trap 'echo tidy; exit 0' TERM; echo begun; while :; do sleep 0.01; done";
+    let log = cancelled(text, Duration::from_secs(60)).await;
+    assert!(log.contains("\ntidy\n") && !log.contains("killed"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,9 +151,9 @@ async fn a_step_that_kills_itself_says_by_which_signal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_prints_without_end_keeps_head_and_tail_and_says_what_is_missing() {
     let world = World::start_with(|options| options.log_bytes_max = 1024 * 1024).await;
-    let flood = script("work", "echo first; yes '0123456789'").but(|step| step.timeouts.total = Duration::from_secs(1));
+    let flood = script("work", "echo first; yes '0123456789'").but(|step| step.timeouts.total = Duration::from_secs(2));
     let ended = world.run(vec![flood]).await;
-    assert_eq!(ended.end(), "failure (limit): step work: took longer than 1 s");
+    assert_eq!(ended.end(), "failure (limit): step work: took longer than 2 s");
     let log = ended.log(0);
     assert!(log.len() <= 1024 * 1024, "{} bytes", log.len());
     assert!(log.starts_with("$ echo first; yes '0123456789'\nfirst\n0123456789\n"));

@@ -48,7 +48,7 @@ async fn a_step_that_prints_more_than_can_be_said_waits_but_not_beyond_its_limit
         go.display(),
         note.display()
     );
-    let step = script("work", &text).but(|step| step.timeouts.total = Duration::from_secs(2));
+    let step = script("work", &text).but(|step| step.timeouts.total = Duration::from_secs(4));
     let order = world.order(vec![step]);
     let (build, lease) = (order.build, (order.build, order.epoch));
     world.service.command(WorkerCommand::Start { order });
@@ -60,7 +60,7 @@ async fn a_step_that_prints_more_than_can_be_said_waits_but_not_beyond_its_limit
     assert!(!note.exists(), "the step waited in its write");
     world.service.change(|state| state.is_away = false);
     let ended = world.service.ended(lease).await;
-    assert_eq!(ended.end(), "failure (limit): step work: took longer than 2 s");
+    assert_eq!(ended.end(), "failure (limit): step work: took longer than 4 s");
     let kept = ended.logs[&0].len();
     assert!(kept > 1_000_000 && kept < 8_000_000, "{kept} bytes");
 }

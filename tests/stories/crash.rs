@@ -1,0 +1,111 @@
+//! `kill -9` of the real program, a second one, and a full disk: nothing is lost and nothing happens twice.
+
+use std::process::Command;
+
+use crate::support::process::Served;
+use crate::support::{Repository, set_up_process, soon};
+
+const CONFIG: &str = "
+repositories: {app: {git: @/app.git}}
+builders:
+  check: {source: app, steps: [checkout, {run: 'echo $$ > @/pid-$GRISTMILL_ATTEMPT; cat @/gate > /dev/null', name: wait}]}
+schedulers: {push: {kind: any-branch, when: {repository: app}, build: [check]}}
+";
+
+struct Yard {
+    folder: tempfile::TempDir,
+    app: Repository,
+}
+
+impl Yard {
+    fn make(config: &str) -> Self {
+        set_up_process();
+        let folder = tempfile::tempdir().unwrap();
+        let app = Repository::make(folder.path(), "app");
+        let text = config.replace('@', folder.path().to_str().unwrap());
+        std::fs::write(folder.path().join("gristmill.yaml"), text).unwrap();
+        nix::unistd::mkfifo(&folder.path().join("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Self { folder, app }
+    }
+
+    async fn serve(&self) -> Served {
+        Served::start(&self.folder.path().join("gristmill.yaml"), &self.folder.path().join("data")).await
+    }
+
+    /// Lets the step that waits go on.
+    async fn open_gate(&self) {
+        let gate = self.folder.path().join("gate");
+        soon("a step at the gate", tokio::task::spawn_blocking(move || std::fs::write(gate, "go")))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_service_goes_on_where_it_was() {
+    let yard = Yard::make(CONFIG);
+    let served = yard.serve().await;
+    served.until("first sight", |event| event["kind"] == "repository.seen").await;
+    yard.app.push("main", "go", &[("a", "1")]);
+    let is_waiting = |event: &serde_json::Value| event["kind"] == "step.started" && event["body"]["name"] == "wait";
+    served.until("the waiting step", is_waiting).await;
+    let second = Command::new(env!("CARGO_BIN_EXE_gristmill"))
+        .args(["serve", "gristmill.yaml", "--data", "data", "--listen", "127.0.0.1:0"])
+        .current_dir(yard.folder.path())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains("already serves"), "{second:?}");
+
+    served.kill().await;
+    yard.app.push("main", "while it was away", &[("a", "2")]);
+    let served = yard.serve().await;
+    let is_retry = |event: &serde_json::Value| event["kind"] == "build.finished" && event["body"]["retry"] == true;
+    served.until("the lost attempt", is_retry).await;
+    for build in [2, 3] {
+        yard.open_gate().await;
+        let is_done = |event: &serde_json::Value| {
+            event["kind"] == "build.finished"
+                && event["body"]["build"].as_i64() >= Some(build - 1)
+                && event["body"]["retry"] == false
+        };
+        served.until("the end of a build", is_done).await;
+    }
+    served
+        .until("the second buildset's end", |event| {
+            event["kind"] == "buildset.completed" && event["body"]["buildset"] == 2
+        })
+        .await;
+    let builds = served.get("/api/v1/builds").await;
+    let mut outcomes: Vec<&str> =
+        builds["items"].as_array().unwrap().iter().map(|build| build["outcome"].as_str().unwrap_or("-")).collect();
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["retry", "success", "success"]);
+    let changes = served.get("/api/v1/changes").await;
+    assert_eq!(changes["items"].as_array().unwrap().len(), 2, "both pushes, each once");
+    let lost: i32 = std::fs::read_to_string(yard.folder.path().join("pid-1")).unwrap().trim().parse().unwrap();
+    let is_gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(lost), None).is_err();
+    assert!(is_gone || lost == 0, "the lost attempt's process does not live on");
+    assert!(served.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_and_afterwards_all_is_there() {
+    let yard = Yard::make(&CONFIG.replace("cat @/gate > /dev/null", "head -c 3000000 /dev/urandom | base64"));
+    let (file, data) = (yard.folder.path().join("gristmill.yaml"), yard.folder.path().join("data"));
+    // No file may grow past one mebibyte: the logs and the database meet that as they meet a full disk.
+    let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "limited"];
+    let served = Served::start_under(&limited, &file, &data).await;
+    served.until("first sight", |event| event["kind"] == "repository.seen").await;
+    yard.app.push("main", "too much", &[("a", "1")]);
+    served.until("a lease", |event| event["kind"] == "build.leased").await;
+    served.kill().await;
+    let served = yard.serve().await;
+    served.until("the end", |event| event["kind"] == "buildset.completed").await;
+    let builds = served.get("/api/v1/builds").await;
+    assert_eq!(builds["items"][0]["outcome"], "success", "{builds}");
+    let log = served.get("/api/v1/builds").await["items"][0]["id"].as_i64().unwrap();
+    let steps = served.get(&format!("/api/v1/builds/{log}")).await;
+    assert!(steps["steps"][1]["log"]["bytes"].as_u64().unwrap() > 4_000_000, "{steps}");
+}

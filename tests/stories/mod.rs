@@ -1,0 +1,8 @@
+//! Stories: the whole service on real input. They wait until nothing happens any more, never for time.
+
+mod config;
+mod crash;
+mod hooks;
+mod hostile;
+mod push;
+mod telling;
