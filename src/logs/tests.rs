@@ -279,6 +279,22 @@ async fn a_log_is_followed_from_before_its_first_byte() {
 }
 
 #[test]
+fn a_full_disk_leaves_nothing_half_written() {
+    for full in ["log", "idx"] {
+        let fixture = Fixture::new();
+        let path = fixture.store.path(LOG, full);
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("writable");
+        std::os::unix::fs::symlink("/dev/full", &path).expect("writable");
+        assert!(matches!(fixture.store.append(&piece(0, b"one\n")), Err(AppendError::Io { .. })), "{full}");
+        assert_eq!(fixture.store.length(LOG).expect("readable").unwrap_or_default().bytes, 0);
+        std::fs::remove_file(&path).expect("writable");
+        let store = LogStore::new(fixture.folder.path());
+        assert_eq!(store.append(&piece(0, b"two\n")).expect("there is room again"), 4);
+        assert_eq!(store.bytes(LOG, 0, 9).expect("readable"), b"two\n");
+    }
+}
+
+#[test]
 fn more_logs_than_may_be_open_are_written_in_turn() {
     let fixture = Fixture::new();
     for round in 0..3u64 {
