@@ -127,8 +127,29 @@ pub struct StepRules {
     /// Whether it runs even after the build has been halted.
     pub always: bool,
     /// Exit codes with a meaning of their own; others: 0 is success, the rest failure.
-    #[serde(default)]
+    #[serde(default, with = "exit_codes")]
     pub exit: BTreeMap<i32, Outcome>,
+}
+
+/// Exit codes as JSON's keys, which are texts. Inside a tagged enum serde does not read numbers out of them by itself.
+mod exit_codes {
+    use std::collections::BTreeMap;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::Outcome;
+
+    pub(super) fn serialize<S: Serializer>(exit: &BTreeMap<i32, Outcome>, serializer: S) -> Result<S::Ok, S::Error> {
+        let texts: BTreeMap<String, Outcome> = exit.iter().map(|(code, outcome)| (code.to_string(), *outcome)).collect();
+        texts.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<i32, Outcome>, D::Error> {
+        let texts = BTreeMap::<String, Outcome>::deserialize(deserializer)?;
+        let read = |(code, outcome): (String, Outcome)| code.parse().map(|code| (code, outcome)).map_err(Error::custom);
+        texts.into_iter().map(read).collect()
+    }
 }
 
 /// What a step's failure means for the build.
@@ -205,5 +226,34 @@ impl Default for Timeouts {
             total: Duration::from_secs(4 * 3600),
             grace: Duration::from_secs(10),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventBody;
+
+    #[test]
+    fn a_recipe_survives_the_journal() {
+        let step = StepRecipe {
+            name: "test".to_owned(),
+            action: StepAction::Run { command: Command::Script("exit 3".to_owned()) },
+            rules: StepRules { exit: [(3, Outcome::Warnings), (-1, Outcome::Failure)].into(), ..StepRules::default() },
+            timeouts: Timeouts::default(),
+            environment: BTreeMap::new(),
+            folder: String::new(),
+        };
+        let recipe = Recipe {
+            sources: BTreeMap::new(),
+            requires: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            matrix: BTreeMap::new(),
+            steps: vec![step],
+            retries_max: 1,
+        };
+        let event = EventBody::RecipeRecorded { digest: recipe.digest(), recipe };
+        let json = serde_json::to_string(&event).expect("an event is plain data");
+        assert_eq!(serde_json::from_str::<EventBody>(&json).expect("it reads back"), event);
     }
 }

@@ -116,6 +116,10 @@ fn triggerable<'a>(turn: &Turn<'a>, name: &SchedulerName) -> Result<&'a Schedule
 }
 
 fn finished(turn: &mut Turn<'_>, open: &OpenBuild, outcome: Outcome, cause: Option<Cause>, summary: String) {
+    let (outcome, cause, summary) = match failed_trigger(turn, open) {
+        Some((effect, why)) if effect > outcome => (effect, Some(Cause::Policy), why),
+        _ => (outcome, cause, summary),
+    };
     match (&open.build.cancel, outcome) {
         (Some(by), Outcome::Success | Outcome::Warnings) => {
             // It was over before the worker was told: what happened is what counts.
@@ -127,6 +131,20 @@ fn finished(turn: &mut Turn<'_>, open: &OpenBuild, outcome: Outcome, cause: Opti
         (None, Outcome::Retry) => attempt_failed(turn, open, cause.unwrap_or(Cause::Infrastructure), summary),
         (None, outcome) => end(turn, open, outcome, cause, summary, false),
     }
+}
+
+/// Gives what a trigger step that nobody waited for, and that could not start anything, means for its build: the worker
+/// had gone on by then.
+fn failed_trigger(turn: &Turn<'_>, open: &OpenBuild) -> Option<(Outcome, String)> {
+    let (_, recipe) = create::of_build(turn, &open.build)?;
+    let failed = |(number, outcome): (&u32, &Option<Outcome>)| {
+        let step = recipe.steps.get(usize::try_from(*number).ok()?)?;
+        let outcome = outcome.filter(|outcome| outcome.is_bad())?;
+        let is_passed = matches!(step.action, StepAction::Trigger { wait: false, .. });
+        let why = format!("step {}: nothing could be triggered", step.name);
+        is_passed.then(|| (step.rules.effect_of(outcome).0, why))
+    };
+    open.steps.iter().filter_map(failed).max_by_key(|(effect, _)| *effect)
 }
 
 /// Ends an attempt that says nothing about the code: tries again, unless all attempts are used up.

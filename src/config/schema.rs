@@ -10,7 +10,26 @@ pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<RawFile>().to_value();
     refuse_null(&mut schema);
+    rename(&mut schema);
     schema
+}
+
+/// Takes the prefix of our types away from the names of definitions.
+fn rename(schema: &mut Value) {
+    let plain = |name: &str| name.strip_prefix("Raw").unwrap_or(name).to_owned();
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(rename),
+        Value::Object(object) => {
+            if let Some(Value::String(reference)) = object.get_mut("$ref") {
+                *reference = reference.replace("/$defs/Raw", "/$defs/");
+            }
+            if let Some(Value::Object(definitions)) = object.get_mut("$defs") {
+                *definitions = std::mem::take(definitions).into_iter().map(|(name, it)| (plain(&name), it)).collect();
+            }
+            object.values_mut().for_each(rename);
+        }
+        _ => {}
+    }
 }
 
 /// Takes `null` away wherever it is one of several possibilities: a key is written with a value, or not at all.

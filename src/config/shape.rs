@@ -451,7 +451,6 @@ macro_rules! either {
         #[schemars(untagged)]
         pub(super) enum $name {
             $(
-                #[doc = concat!("Written as ", stringify!($kind), ".")]
                 $variant($type),
             )*
         }

@@ -336,15 +336,15 @@ fn reader_and_schema_agree_on_good_files_and_on_their_keys() {
         assert!(!accepts(&schema, &schema, &value), "{name}");
     }
     for (name, keys) in [
-        ("RawFile", RawFile::KEYS),
-        ("RawRepository", RawRepository::KEYS),
-        ("RawBuilder", RawBuilder::KEYS),
-        ("RawStep", RawStep::KEYS),
-        ("RawMatch", RawMatch::KEYS),
-        ("RawNodeMap", RawNodeMap::KEYS),
-        ("RawRoute", RawRoute::KEYS),
+        ("File", RawFile::KEYS),
+        ("Repository", RawRepository::KEYS),
+        ("Builder", RawBuilder::KEYS),
+        ("Step", RawStep::KEYS),
+        ("Match", RawMatch::KEYS),
+        ("NodeMap", RawNodeMap::KEYS),
+        ("Route", RawRoute::KEYS),
     ] {
-        let shape = if name == "RawFile" { &schema } else { &schema["$defs"][name] };
+        let shape = if name == "File" { &schema } else { &schema["$defs"][name] };
         let known: BTreeSet<_> = shape["properties"].as_object().expect("a map").keys().map(String::as_str).collect();
         assert_eq!(known, keys.iter().copied().collect(), "{name}");
         assert_eq!(shape["additionalProperties"], Value::Bool(false), "{name}");

@@ -30,7 +30,7 @@ pub struct LocalMaster {
 #[async_trait]
 impl Master for LocalMaster {
     async fn hello(&self, hello: Hello) -> Result<Welcome, Refusal> {
-        self.fleet.forget(&hello.worker);
+        self.fleet.begin_anew(&hello.worker, &hello.builds);
         match self.engine.submit(Input::Hello(hello)).await.map_err(unavailable)? {
             Reply::Welcome(welcome) => Ok(welcome),
             other => Err(Refusal::Unavailable { why: format!("the service answered a hello with {other:?}") }),

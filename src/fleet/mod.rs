@@ -7,7 +7,7 @@ pub mod local;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use gristmill_model::protocol::WorkerCommand;
+use gristmill_model::protocol::{Held, WorkerCommand};
 use gristmill_model::{BuildId, WorkerName};
 use tokio::sync::Notify;
 
@@ -56,11 +56,13 @@ impl Fleet {
         }
     }
 
-    /// Forgets the commands that wait for a worker that introduces itself anew: they speak of leases it never had.
-    pub fn forget(&self, worker: &WorkerName) {
+    /// Begins anew with a worker that introduces itself: commands that wait for it speak of leases it never had, and of
+    /// its leases those stay that it still has.
+    pub fn begin_anew(&self, worker: &WorkerName, still_has: &[Held]) {
         let mut shared = self.lock();
         shared.commands.remove(worker);
-        shared.leases.retain(|_, lease| lease.worker != *worker);
+        let has = |build: BuildId, epoch: i64| still_has.contains(&Held { build, epoch });
+        shared.leases.retain(|build, lease| lease.worker != *worker || has(*build, lease.epoch));
     }
 
     /// Says whether a worker holds a build under an epoch.

@@ -6,9 +6,9 @@ use crate::support::process::Served;
 use crate::support::{Repository, set_up_process, soon};
 
 const CONFIG: &str = "
-repositories: {app: {git: @/app.git}}
+repositories: {app: {git: FOLDER/app.git}}
 builders:
-  check: {source: app, steps: [checkout, {run: 'echo $$ > @/pid-$GRISTMILL_ATTEMPT; cat @/gate > /dev/null', name: wait}]}
+  check: {source: app, steps: [checkout, {run: 'echo $$ > FOLDER/pid-$GRISTMILL_ATTEMPT; cat FOLDER/gate > /dev/null', name: wait}]}
 schedulers: {push: {kind: any-branch, when: {repository: app}, build: [check]}}
 ";
 
@@ -22,7 +22,7 @@ impl Yard {
         set_up_process();
         let folder = tempfile::tempdir().unwrap();
         let app = Repository::make(folder.path(), "app");
-        let text = config.replace('@', folder.path().to_str().unwrap());
+        let text = config.replace("FOLDER", folder.path().to_str().unwrap());
         std::fs::write(folder.path().join("gristmill.yaml"), text).unwrap();
         nix::unistd::mkfifo(&folder.path().join("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         Self { folder, app }
@@ -92,7 +92,7 @@ async fn a_killed_service_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_and_afterwards_all_is_there() {
-    let yard = Yard::make(&CONFIG.replace("cat @/gate > /dev/null", "head -c 3000000 /dev/urandom | base64"));
+    let yard = Yard::make(&CONFIG.replace("cat FOLDER/gate > /dev/null", "head -c 3000000 /dev/urandom | base64"));
     let (file, data) = (yard.folder.path().join("gristmill.yaml"), yard.folder.path().join("data"));
     // No file may grow past one mebibyte: the logs and the database meet that as they meet a full disk.
     let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "limited"];

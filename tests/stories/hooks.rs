@@ -8,8 +8,8 @@ use crate::support::{Repository, World};
 
 const CONFIG: &str = "
 repositories:
-  app: {git: @/app.git, webhook: {forge: github, secret: hook}, poll: 1h}
-secrets: {hook: {file: @/secret}}
+  app: {git: FOLDER/app.git, webhook: {forge: github, secret: hook}, poll: 1h}
+secrets: {hook: {file: FOLDER/secret}}
 builders: {check: {source: app, steps: [checkout]}}
 schedulers: {push: {kind: any-branch, when: {repository: app}, build: [check]}}
 ";

@@ -3,7 +3,7 @@
 use crate::support::{World, git};
 
 const CONFIG: &str = "
-repositories: {app: {git: @/app.git}}
+repositories: {app: {git: FOLDER/app.git}}
 builders:
   check: {source: app, steps: [checkout, {run: 'printf \"%s\\n\" \"$GRISTMILL_BRANCH\"'}]}
 schedulers: {push: {kind: any-branch, when: {repository: app}, build: [check]}}

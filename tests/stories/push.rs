@@ -8,7 +8,7 @@ use crate::support::World;
 /// The configuration that the README begins with.
 pub(crate) const SMALLEST: &str = "
 repositories:
-  app: {git: @/app.git}
+  app: {git: FOLDER/app.git}
 builders:
   check:
     source: app
@@ -42,7 +42,7 @@ async fn a_push_becomes_a_build_with_a_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_step_halts_unless_told_otherwise_and_always_steps_run() {
     let config = "
-repositories: {app: {git: @/app.git}}
+repositories: {app: {git: FOLDER/app.git}}
 builders:
   check:
     source: app
@@ -73,7 +73,7 @@ schedulers:
 #[tokio::test(flavor = "multi_thread")]
 async fn another_project_is_built_with_exactly_what_passed() {
     let config = "
-repositories: {lib: {git: @/lib.git}, app: {git: @/app.git}}
+repositories: {lib: {git: FOLDER/lib.git}, app: {git: FOLDER/app.git}}
 projects: {core: {repositories: [lib]}, shop: {repositories: [app]}}
 builders:
   lib-test: {project: core, source: lib, matrix: {size: [small, large]}, steps: [checkout, {run: 'cat size; test ${matrix.size} != none'}]}
@@ -129,7 +129,7 @@ gristmill: {slots: 1}
 #[tokio::test(flavor = "multi_thread")]
 async fn a_force_scheduler_is_started_once_per_key() {
     let config = "
-repositories: {app: {git: @/app.git}}
+repositories: {app: {git: FOLDER/app.git}}
 builders:
   check: {source: app, steps: [{run: 'echo depth $GRISTMILL_PROPERTY_DEPTH'}]}
 schedulers:

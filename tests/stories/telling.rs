@@ -11,7 +11,7 @@ async fn what_broke_is_told_once_and_so_is_the_fix() {
     let mut channel = irc.listen("lin", "#shop").await;
     let config = format!(
         "
-repositories: {{app: {{git: @/app.git}}}}
+repositories: {{app: {{git: FOLDER/app.git}}}}
 projects: {{shop: {{repositories: [app]}}}}
 builders:
   linux: {{project: shop, source: app, steps: [checkout, {{name: test, run: sh test.sh}}]}}

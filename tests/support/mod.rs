@@ -47,7 +47,6 @@ pub(crate) fn git_as(author: &str, folder: &Path, arguments: &[&str]) -> String 
 
 /// A repository, as its developers see it: a clone from which they push.
 pub(crate) struct Repository {
-    pub(crate) name: String,
     pub(crate) clone: PathBuf,
 }
 
@@ -60,7 +59,7 @@ impl Repository {
         git(folder, &["init", "-q", "--bare", bare.to_str().unwrap()]);
         git(&clone, &["init", "-q"]);
         git(&clone, &["remote", "add", "origin", bare.to_str().unwrap()]);
-        let repository = Self { name: name.to_owned(), clone };
+        let repository = Self { clone };
         repository.push("main", "first", &[("README", "hello\n")]);
         repository
     }
@@ -92,7 +91,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes repositories, and a service over them. In `config`, `@` stands for the folder of the repositories.
+    /// Makes repositories, and a service over them. In `config`, `FOLDER` stands for the folder of the repositories.
     pub(crate) async fn start(config: &str, repositories: &[&str]) -> (Self, Vec<Repository>) {
         set_up_process();
         let folder = tempfile::tempdir().unwrap();
@@ -105,7 +104,7 @@ impl World {
 
     /// Writes the configuration's file.
     pub(crate) fn configure(&self, config: &str) {
-        let text = config.replace('@', self.folder.path().to_str().unwrap());
+        let text = config.replace("FOLDER", self.folder.path().to_str().unwrap());
         std::fs::write(self.file(), text).unwrap();
     }
 
@@ -164,11 +163,6 @@ impl World {
         let (status, body) = self.ask(self.http.get(self.url(path))).await;
         assert!(status.is_success(), "GET {path}: {status} {body}");
         body
-    }
-
-    /// Posts JSON to the API.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> (reqwest::StatusCode, Value) {
-        self.ask(self.http.post(self.url(path)).json(body)).await
     }
 
     /// Sends any request and gives status and JSON (or text).

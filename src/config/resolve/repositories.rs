@@ -94,7 +94,11 @@ impl Resolver<'_> {
     fn git_address(&mut self, git: &Text) -> Option<String> {
         let address = self.line(git)?;
         match kind_of_address(&address) {
-            Ok(Address::Path) => Some(self.origin.folder.join(&address).to_string_lossy().into_owned()),
+            Ok(Address::Path) => {
+                // Going over the components drops `.`; `..` stays, because of links.
+                let path: std::path::PathBuf = self.origin.folder.join(&address).components().collect();
+                Some(path.to_string_lossy().into_owned())
+            }
             Ok(Address::Remote) => {
                 self.warn_of_password(git, &address);
                 Some(address)
