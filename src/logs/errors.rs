@@ -54,12 +54,12 @@ pub(super) struct Scan {
 }
 
 /// Colours in the middle of what is looked for.
-const SGR: &str = r"(?:\x1b\[[0-9;]*m)*";
+const SGR: &str = r"(?:\x1b\[[0-9;]*[mK])*";
 
 static ERROR: LazyLock<Regex> = LazyLock::new(|| {
     let starts = [
-        r"error(?:\[[A-Z]+[0-9]+\])?~: ", // rustc, cargo, clang without a place
-        r"error ?~: ",
+        r"error(?:\[[A-Z]+[0-9]+\])?~:~ ", // rustc, cargo, clang without a place
+        r"error ?~:~ ",
         r"ERROR\b",
         r"\[ERROR\]",
         r"E   \S", // pytest
@@ -76,7 +76,7 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
         r"Exception in thread ",
     ];
     let anywhere = [
-        r": (?:fatal )?error~: ",               // gcc, clang, javac
+        r":~ ~(?:fatal )?error~:~ ",            // gcc, clang, javac
         r"\b(?:fatal )?error [A-Z]+[0-9]+ ?: ", // MSVC, tsc
         r"\bpanicked at\b",
         r"\.\.\. ~FAILED\b",

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gristmill_model::protocol::LogAddress;
 use regex::bytes::{Regex, RegexBuilder};
@@ -19,6 +20,10 @@ pub const LINES_MAX: u64 = 1000;
 pub const BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes that one search looks through before it answers; it says where to go on.
 pub const SEARCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes that one search looks through however long it takes, so that each call comes forward.
+const SEARCH_BYTES_MIN: u64 = 1024 * 1024;
+/// How long one search looks before it answers; it says where to go on.
+pub const SEARCH_TIME_MAX: Duration = Duration::from_millis(250);
 /// Hits that one search gives.
 pub const HITS_MAX: usize = 500;
 /// Bytes of an unfinished line that a search keeps while it waits for the line's end.
@@ -99,7 +104,7 @@ impl LogStore {
 
     /// Looks for `needle` as it is (ASCII letters in either case) from line `from` on.
     ///
-    /// Looks through [`SEARCH_BYTES_MAX`] at the most, and into the first 64 KiB of each line.
+    /// Looks through [`SEARCH_BYTES_MAX`] and for [`SEARCH_TIME_MAX`] at the most, and into the first 64 KiB of each line.
     pub fn search(
         &self,
         address: LogAddress,
@@ -231,7 +236,7 @@ fn search(log: &OpenLog, pattern: &Regex, from: u64, limit: usize) -> io::Result
     let Some((frame, record, _)) = start_of_line(log, &ends, from)? else { return Ok(result) };
     // The line in which the frame begins may have begun before it; its number is known all the same.
     let mut blocks = Blocks { frame, line: record.lines + 1, carry: Vec::new() };
-    let mut looked_through = 0;
+    let (mut looked_through, begun) = (0, Instant::now());
     while let Some(block) = blocks.next(log, &ends)? {
         looked_through += block.text.len() as u64;
         for (line, text) in matching_lines(&block, pattern) {
@@ -244,7 +249,8 @@ fn search(log: &OpenLog, pattern: &Regex, from: u64, limit: usize) -> io::Result
             }
             result.hits.push(Hit { line, text: text[..text.len().min(EXCERPT_BYTES_MAX)].to_vec() });
         }
-        if looked_through > SEARCH_BYTES_MAX {
+        let late = looked_through > SEARCH_BYTES_MIN && begun.elapsed() > SEARCH_TIME_MAX;
+        if late || looked_through > SEARCH_BYTES_MAX {
             result.next = Some(blocks.line).filter(|line| *line <= ends.lines_shown());
             return Ok(result);
         }

@@ -63,6 +63,17 @@ impl Fixture {
         file.write_all(bytes).expect("it grows");
     }
 
+    /// Searches the whole log, in as many calls as it takes.
+    fn search(&self, needle: &str) -> Vec<u64> {
+        let (mut lines, mut from) = (Vec::new(), Some(1));
+        while let Some(start) = from {
+            let found = self.store.search(LOG, needle, start, 500).expect("readable");
+            lines.extend(found.hits.iter().map(|hit| hit.line));
+            from = found.next;
+        }
+        lines
+    }
+
     fn check(&self) {
         let lines: Vec<&[u8]> = self.text.split_inclusive(|byte| *byte == b'\n').collect();
         let info = self.store.length(LOG).expect("readable").unwrap_or_default();
@@ -82,13 +93,10 @@ impl Fixture {
             let want = self.text.iter().skip(offset).take(count).copied().collect::<Vec<u8>>();
             assert_eq!(self.store.bytes(LOG, offset as u64, count as u64).expect("readable"), want);
         }
-        let hits = self.store.search(LOG, "ab", 1, 500).expect("readable").hits;
+        let hits = self.search("ab");
         let want =
             lines.iter().zip(1u64..).filter(|(line, _)| line.to_ascii_lowercase().windows(2).any(|two| two == b"ab"));
-        assert_eq!(
-            hits.iter().map(|hit| hit.line).collect::<Vec<_>>(),
-            want.map(|(_, line)| line).take(500).collect::<Vec<_>>()
-        );
+        assert_eq!(hits, want.map(|(_, line)| line).collect::<Vec<_>>());
     }
 }
 
@@ -233,6 +241,8 @@ fn what_people_see_when_something_is_wrong_is_recognised() {
         "a.out: q.c:3: main: Assertion `left == right' failed.",
         "not ok 3 - queue is bounded",
         "error: could not compile `core`",
+        "\x1b[01m\x1b[Kq.c:3:1:\x1b[m\x1b[K \x1b[01;31m\x1b[Kerror: \x1b[m\x1b[Kexpected ';'",
+        "q.c:88:9: \x1b[1;31merror:\x1b[0m expected ';'",
     ] {
         let fixture = Fixture::with(format!("fine\n{line}\n").as_bytes(), 4000);
         assert_eq!(fixture.store.errors(LOG).expect("readable").marks.len(), 1, "{line}");
@@ -266,6 +276,22 @@ async fn a_log_is_followed_from_before_its_first_byte() {
     fixture.append(b"more\n");
     length.changed().await.expect("the store lives");
     assert_eq!(*length.borrow(), 11);
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_written() {
+    for full in ["log", "idx"] {
+        let fixture = Fixture::new();
+        let path = fixture.store.path(LOG, full);
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("writable");
+        std::os::unix::fs::symlink("/dev/full", &path).expect("writable");
+        assert!(matches!(fixture.store.append(&piece(0, b"one\n")), Err(AppendError::Io { .. })), "{full}");
+        assert_eq!(fixture.store.length(LOG).expect("readable").unwrap_or_default().bytes, 0);
+        std::fs::remove_file(&path).expect("writable");
+        let store = LogStore::new(fixture.folder.path());
+        assert_eq!(store.append(&piece(0, b"two\n")).expect("there is room again"), 4);
+        assert_eq!(store.bytes(LOG, 0, 9).expect("readable"), b"two\n");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Width of a box.
-pub const BOX_WIDTH: i32 = 184;
+pub const BOX_WIDTH: i32 = 196;
 /// Height of a box.
 pub const BOX_HEIGHT: i32 = 48;
 /// Room between two layers, for the edges.

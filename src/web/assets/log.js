@@ -152,6 +152,7 @@ class Viewer {
     const wanted = this.marked?.[0] ?? (this.complete ? Number(this.box.dataset.open) || 1 : 0);
     if (wanted) this.jump(wanted);
     else this.follow(true);
+    this.mark();
     this.draw();
   }
 
@@ -174,6 +175,7 @@ class Viewer {
       document.getElementById(`L${at}`)?.scrollIntoView({block: 'center'});
       return;
     }
+    if (mark || this.marked) this.box.scrollIntoView({block: 'nearest'});
     if (at < this.total) this.follow(false);
     if (this.total > WINDOW) this.rebase(at);
     this.area.scrollTop = (at - 1 - this.base) * LINE - this.area.clientHeight / 3;
@@ -279,6 +281,8 @@ class Viewer {
   follow(on, quietly = false) {
     if (this.static || this.complete && on) return;
     this.following = on;
+    // Whoever has left the end is reading: the next step's log must not take the place of this one.
+    this.box.toggleAttribute('data-hold', !on);
     this.followButton?.setAttribute('aria-pressed', String(on));
     if (on && !quietly) this.toEnd();
   }

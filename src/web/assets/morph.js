@@ -10,8 +10,8 @@ export function morph(old, fresh) {
     return;
   }
   if (old.hasAttribute('data-keep')) {
-    // The same thing is kept as it is; another thing takes its place whole.
-    if (old.dataset.keep !== fresh.dataset.keep) old.replaceWith(document.importNode(fresh, true));
+    // The same thing is kept as it is; another thing takes its place whole, unless somebody is reading.
+    if (old.dataset.keep !== fresh.dataset.keep && !old.hasAttribute('data-hold')) old.replaceWith(document.importNode(fresh, true));
     return;
   }
   attributes(old, fresh);

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use gristmill_model::{BuildsetId, Condition, Outcome, Timestamp, Trigger};
+use gristmill_model::{BuildsetId, Condition, Outcome, Reason, Timestamp, Trigger};
 use serde::Deserialize;
 
 use super::find::{Missing, number};
 use super::overview::{ErrorView, error_view, first_error};
-use super::shell::{Shell, Shown, Trouble, answer, blocking, page, reasons};
+use super::shell::{Shell, Shown, Trouble, answer, blocking, page};
 use super::show::{self, Markup, Sign};
 use crate::store::read::{BuildRow, BuildsetDetail, EdgeRow, RequestRow};
 use crate::web::graph::{BOX_HEIGHT, BOX_WIDTH, lay_out};
@@ -25,9 +25,9 @@ const ERRORS_SHOWN: usize = 12;
 /// Waiting nodes whose reason is asked for.
 const REASONS_SHOWN: usize = 40;
 /// Characters of a name that fit into a box.
-const NAME_CHARS: usize = 21;
+const NAME_CHARS: usize = 20;
 /// Characters of the line under it.
-const SUB_CHARS: usize = 26;
+const SUB_CHARS: usize = 23;
 
 #[derive(Template)]
 #[template(path = "buildset.html")]
@@ -88,6 +88,8 @@ struct NodeView {
     needs: Vec<String>,
     reason: String,
     is_open: bool,
+    /// Why it waits, in a few words for its box.
+    short: String,
     worker: String,
 }
 
@@ -148,7 +150,7 @@ async fn buildset_page(app: &App, which: &str, draw_all: bool) -> Shown {
         scheduler: row.scheduler.0.clone(),
         project: row.project.as_ref().map_or_else(String::new, |project| project.0.clone()),
         branch: ansi::one_line(&row.branch),
-        sign: Sign::of_outcome(row.outcome),
+        sign: Sign::of_buildset(row),
         lead: lead(&detail),
         trigger: trigger_view(&row.trigger),
         stamps: stamp_views(row.stamps.iter().map(|(codebase, stamp)| {
@@ -295,13 +297,16 @@ async fn nodes(app: &App, detail: &BuildsetDetail, latest: &BTreeMap<i64, BuildR
     let mut asked = 0;
     for request in &detail.requests {
         let sign = Sign::of_request(request);
+        let mut short = String::new();
         let mut reason = match request.outcome {
             Some(outcome) if !outcome.is_good() => request.reason.clone().unwrap_or_default(),
             _ => String::new(),
         };
         if matches!(sign, Sign::Waiting | Sign::Ready) && asked < REASONS_SHOWN {
             asked += 1;
-            reason = reasons(app, request.id).await.into_iter().next().unwrap_or_default();
+            let reasons = app.engine.explain(request.id).await;
+            short = reasons.first().map(in_short).unwrap_or_default();
+            reason = reasons.first().map(ToString::to_string).unwrap_or_default();
         }
         let build = latest.get(&request.id.0);
         let needs = detail.edges.iter().filter(|edge| edge.request == request.id).map(|edge| {
@@ -318,10 +323,25 @@ async fn nodes(app: &App, detail: &BuildsetDetail, latest: &BTreeMap<i64, BuildR
             needs: needs.collect(),
             reason: ansi::one_line(&reason),
             is_open: request.outcome.is_none(),
+            short,
             worker: build.map_or_else(String::new, |build| build.worker.0.clone()),
         });
     }
     views
+}
+
+/// Says a reason to wait in a few words.
+fn in_short(reason: &Reason) -> String {
+    match reason {
+        Reason::Needs { needs } if needs.len() == 1 => format!("needs {}", needs[0].node),
+        Reason::Needs { needs } => format!("needs {} more", needs.len()),
+        Reason::NoWorkerCan { .. } => "no worker can run it".to_owned(),
+        Reason::NoWorkers => "no worker has joined".to_owned(),
+        Reason::WorkersAway { .. } => "workers are away".to_owned(),
+        Reason::WorkersBusy { position, .. } => format!("{position}. in line"),
+        Reason::TriggerWaits { buildset } => format!("waits for buildset {buildset}"),
+        _ => "waiting".to_owned(),
+    }
 }
 
 /// What is drawn as one box: a node, or all rows of a matrix.
@@ -416,7 +436,8 @@ impl NodeView {
     fn under(&self) -> String {
         let lasted = plain_text(&self.lasted.to_string());
         match self.sign {
-            Sign::Waiting | Sign::Ready | Sign::Skipped if !self.reason.is_empty() => self.reason.clone(),
+            Sign::Waiting | Sign::Ready if !self.short.is_empty() => self.short.clone(),
+            Sign::Waiting | Sign::Ready | Sign::Skipped => self.sign.word().to_owned(),
             Sign::Running => format!("{lasted} on {}", self.worker),
             sign if lasted.is_empty() => sign.word().to_owned(),
             Sign::Success => lasted,

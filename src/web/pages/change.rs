@@ -121,7 +121,7 @@ pub(crate) async fn buildset_view(
     Ok(BuildsetView {
         id: buildset.id.0,
         scheduler: buildset.scheduler.0.clone(),
-        sign: Sign::of_outcome(buildset.outcome),
+        sign: Sign::of_buildset(buildset),
         cells: cells.collect(),
         said,
         lasted: show::lasted(buildset.created_at, buildset.completed_at, now),

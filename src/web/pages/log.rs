@@ -68,7 +68,9 @@ impl LogPanel {
 
     /// Gives the line that the viewer opens at.
     pub(crate) fn open_at(&self) -> u64 {
-        self.lines.first().map_or(1, |first| self.errors.first().copied().unwrap_or(first.number))
+        let (Some(first), Some(last)) = (self.lines.first(), self.lines.last()) else { return 1 };
+        let end = if last.number == self.total { last.number } else { first.number };
+        self.errors.first().copied().unwrap_or(end)
     }
 }
 

@@ -20,8 +20,6 @@ mod request;
 mod schedulers;
 mod shell;
 mod show;
-#[cfg(test)]
-mod tests;
 
 use axum::Router;
 use axum::routing::{get, post};

@@ -7,7 +7,7 @@ use askama::filters::HtmlSafe;
 use gristmill_model::time::say_span;
 use gristmill_model::{BuildState, Outcome, RequestState, Timestamp};
 
-use crate::store::read::{BuildRow, RequestRow, StepRow};
+use crate::store::read::{BuildRow, BuildsetRow, RequestRow, StepRow};
 use crate::web::static_files;
 
 /// HTML that is safe to put into a page as it is.
@@ -84,6 +84,15 @@ impl Sign {
         step.outcome.map_or(Self::Running, Self::from)
     }
 
+    /// Gives the sign of a buildset: one of which nothing runs waits.
+    pub(crate) fn of_buildset(buildset: &BuildsetRow) -> Self {
+        match buildset.outcome {
+            Some(outcome) => outcome.into(),
+            None if buildset.counts.running > 0 => Self::Running,
+            None => Self::Waiting,
+        }
+    }
+
     /// Gives the sign of a thing that is over or else runs.
     pub(crate) fn of_outcome(outcome: Option<Outcome>) -> Self {
         outcome.map_or(Self::Running, Self::from)
@@ -110,7 +119,6 @@ impl Sign {
         match self {
             Self::Success => "ok",
             Self::Failure => "failed",
-            Self::Ready => "waiting",
             other => other.name(),
         }
     }

@@ -4,6 +4,7 @@ mod acting;
 mod asking;
 mod explaining;
 mod following;
+mod pages;
 mod printing;
 mod refusing;
 mod world;
