@@ -141,7 +141,8 @@ mod exit_codes {
     use crate::Outcome;
 
     pub(super) fn serialize<S: Serializer>(exit: &BTreeMap<i32, Outcome>, serializer: S) -> Result<S::Ok, S::Error> {
-        let texts: BTreeMap<String, Outcome> = exit.iter().map(|(code, outcome)| (code.to_string(), *outcome)).collect();
+        let texts: BTreeMap<String, Outcome> =
+            exit.iter().map(|(code, outcome)| (code.to_string(), *outcome)).collect();
         texts.serialize(serializer)
     }
 

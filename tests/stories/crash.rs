@@ -1,20 +1,23 @@
 //! `kill -9` of the real program, a second one, and a full disk: nothing is lost and nothing happens twice.
 
+use std::fs::File;
+use std::io::Write;
 use std::process::Command;
 
 use crate::support::process::Served;
-use crate::support::{Repository, set_up_process, soon};
+use crate::support::{Repository, set_up_process};
 
 const CONFIG: &str = "
 repositories: {app: {git: FOLDER/app.git}}
 builders:
-  check: {source: app, steps: [checkout, {run: 'echo $$ > FOLDER/pid-$GRISTMILL_ATTEMPT; cat FOLDER/gate > /dev/null', name: wait}]}
+  check: {source: app, steps: [checkout, {run: 'echo $$ > FOLDER/pid-$GRISTMILL_ATTEMPT; read go < FOLDER/gate', name: wait}]}
 schedulers: {push: {kind: any-branch, when: {repository: app}, build: [check]}}
 ";
 
 struct Yard {
     folder: tempfile::TempDir,
     app: Repository,
+    gate: File,
 }
 
 impl Yard {
@@ -24,21 +27,20 @@ impl Yard {
         let app = Repository::make(folder.path(), "app");
         let text = config.replace("FOLDER", folder.path().to_str().unwrap());
         std::fs::write(folder.path().join("gristmill.yaml"), text).unwrap();
-        nix::unistd::mkfifo(&folder.path().join("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        Self { folder, app }
+        let gate = folder.path().join("gate");
+        nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Open for both, so that neither side ever waits for the other to open it.
+        let gate = File::options().read(true).write(true).open(gate).unwrap();
+        Self { folder, app, gate }
     }
 
     async fn serve(&self) -> Served {
         Served::start(&self.folder.path().join("gristmill.yaml"), &self.folder.path().join("data")).await
     }
 
-    /// Lets the step that waits go on.
-    async fn open_gate(&self) {
-        let gate = self.folder.path().join("gate");
-        soon("a step at the gate", tokio::task::spawn_blocking(move || std::fs::write(gate, "go")))
-            .await
-            .unwrap()
-            .unwrap();
+    /// Lets one step that waits, now or later, go on.
+    fn let_one_pass(&self) {
+        (&self.gate).write_all(b"go\n").unwrap();
     }
 }
 
@@ -64,7 +66,7 @@ async fn a_killed_service_goes_on_where_it_was() {
     let is_retry = |event: &serde_json::Value| event["kind"] == "build.finished" && event["body"]["retry"] == true;
     served.until("the lost attempt", is_retry).await;
     for build in [2, 3] {
-        yard.open_gate().await;
+        yard.let_one_pass();
         let is_done = |event: &serde_json::Value| {
             event["kind"] == "build.finished"
                 && event["body"]["build"].as_i64() >= Some(build - 1)
@@ -81,7 +83,7 @@ async fn a_killed_service_goes_on_where_it_was() {
     let mut outcomes: Vec<&str> =
         builds["items"].as_array().unwrap().iter().map(|build| build["outcome"].as_str().unwrap_or("-")).collect();
     outcomes.sort_unstable();
-    assert_eq!(outcomes, ["retry", "success", "success"]);
+    assert_eq!(outcomes, ["retry", "success", "success"], "{builds}");
     let changes = served.get("/api/v1/changes").await;
     assert_eq!(changes["items"].as_array().unwrap().len(), 2, "both pushes, each once");
     let lost: i32 = std::fs::read_to_string(yard.folder.path().join("pid-1")).unwrap().trim().parse().unwrap();
@@ -92,7 +94,7 @@ async fn a_killed_service_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_and_afterwards_all_is_there() {
-    let yard = Yard::make(&CONFIG.replace("cat FOLDER/gate > /dev/null", "head -c 3000000 /dev/urandom | base64"));
+    let yard = Yard::make(&CONFIG.replace("read go < FOLDER/gate", "head -c 3000000 /dev/urandom | base64"));
     let (file, data) = (yard.folder.path().join("gristmill.yaml"), yard.folder.path().join("data"));
     // No file may grow past one mebibyte: the logs and the database meet that as they meet a full disk.
     let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "limited"];

@@ -20,7 +20,7 @@ schedulers:
   push: {{kind: branch, when: {{repository: app, branch: main}}, build: [linux, mac]}}
 notifiers:
   mail: {{kind: mail, smtp: 'smtp://127.0.0.1:{}', from: 'CI <ci@example.org>'}}
-  irc: {{kind: irc, server: '127.0.0.1:{}', nick: gristmill, channels: ['#shop']}}
+  irc: {{kind: irc, server: '127.0.0.1:{}', tls: false, nick: gristmill, channels: ['#shop']}}
   nowhere: {{kind: mail, smtp: 'smtp://127.0.0.1:1', from: 'CI <ci@example.org>'}}
 routes:
   - {{when: {{branch: main, transition: [broke, fixed]}}, to: [irc, {{mail: [culprits]}}, {{nowhere: ['x@example.org']}}]}}
@@ -40,7 +40,7 @@ routes:
     assert!(header(&told, "Subject").contains("broke"), "{told}");
     assert!(!header(&told, "Subject").contains('\u{1b}'));
     let text = told["text"].as_str().unwrap();
-    assert!(text.contains("no such function") && text.contains("/b/"), "{text}");
+    assert!(text.contains("no such function") && text.contains("/builds/"), "{text}");
     let html = told["html"].as_str().unwrap();
     assert!(html.contains("&lt;b&gt;") && !html.contains("<b>faster"), "{html}");
     let line = channel.until("broke").await;
