@@ -1,5 +1,6 @@
 //! Stories: the whole service on real input. They wait until nothing happens any more, never for time.
 
+mod browser;
 mod config;
 mod crash;
 mod hooks;
