@@ -22,6 +22,8 @@ use crate::store::{Answer, Blob, CommitError, Store, StoreError, Turn as Writing
 pub const TURN_INPUTS_MAX: usize = 256;
 /// Events after which no further input joins a turn; the rest makes the next one.
 const TURN_EVENTS_ENOUGH: usize = 4_000;
+/// Inputs that are decided one by one after one was found that the tables refuse, so that it fails alone.
+const ALONE_AFTER_REFUSAL: usize = 2 * TURN_INPUTS_MAX;
 /// The longest sleep between two looks at the clock, so that a clock that jumps is noticed.
 const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(30);
 /// Waits between attempts to load the state again.
@@ -74,6 +76,7 @@ pub async fn start(
         head: head_out,
         last_turn: Timestamp::default(),
         failures: 0,
+        alone: 0,
     };
     let handle = tokio::spawn(task.run(letters, stop));
     Ok((Engine { inbox, head, catalog }, handle))
@@ -87,6 +90,8 @@ struct Task {
     last_turn: Timestamp,
     /// Commits that failed in a row.
     failures: usize,
+    /// How many of the next inputs get a turn of their own.
+    alone: usize,
 }
 
 /// What a turn has come to, before it is committed.
@@ -163,9 +168,12 @@ impl Task {
         let catalog_before = self.catalog();
         let mut draft = Draft::default();
         let mut answers = Vec::new();
+        let inputs_max = if self.alone > 0 { 1 } else { TURN_INPUTS_MAX };
         while draft.events.len() < TURN_EVENTS_ENOUGH
+            && answers.len() < inputs_max
             && let Some(submission) = submissions.next()
         {
+            self.alone = self.alone.saturating_sub(1);
             let reply = self.decide(submission.input, submission.once, now, &mut draft).await;
             answers.push((submission.answer, reply));
         }
@@ -306,6 +314,9 @@ impl Task {
                 Err(format!("another master wrote event {found} first"))
             }
             Err(CommitError::Store(problem)) => {
+                if matches!(problem, StoreError::Inconsistent { .. }) {
+                    self.alone = ALONE_AFTER_REFUSAL;
+                }
                 error!("a turn was not committed: {}", crate::chain::chain(&problem));
                 Err(problem.to_string())
             }

@@ -3,6 +3,7 @@
 mod browser;
 mod config;
 mod crash;
+mod graph;
 mod hooks;
 mod hostile;
 mod push;
