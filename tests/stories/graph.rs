@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::World;
 
 const HEAD: &str = "
-repositories: {app: {git: FOLDER/app.git}}
+repositories: {app: {git: FOLDER/app.git}, lib: {git: FOLDER/lib.git}}
 gristmill: {slots: 2}
 ";
 
@@ -29,7 +29,7 @@ async fn a_trigger_that_can_start_nothing_fails_its_step_and_says_why() {
     let config = format!(
         "{HEAD}
 builders:
-  docs: {{source: {{app: {{branch: nowhere}}}}, steps: [checkout]}}
+  docs: {{source: {{lib: {{branch: nowhere}}}}, steps: [checkout]}}
   plain: {{source: app, steps: [{{run: 'true'}}]}}
   waits: {{source: app, steps: [{{trigger: docs, wait: true, name: ask, on-failure: continue}}, {{run: echo went on, name: after}}]}}
   passes: {{source: app, steps: [{{trigger: docs, name: ask}}, {{run: echo went on, name: after}}]}}
@@ -41,19 +41,21 @@ schedulers:
   plainly: {{kind: force, build: [plain]}}
 "
     );
-    let (world, _repositories) = World::start(&config, &["app"]).await;
+    let (world, _repositories) = World::start(&config, &["app", "lib"]).await;
     for scheduler in ["hand", "plainly"] {
         let url = world.url(&format!("/api/v1/schedulers/{scheduler}/force"));
         let (status, answer) = world.ask(world.http().post(url).json(&json!({}))).await;
         assert!(status.is_success() || answer["error"]["message"].as_str().is_some(), "{answer}");
     }
     world.settle().await;
-    // Triggers take the stamps of whoever triggers, so the missing branch is no obstacle to them.
-    let builds = world.builds().await;
-    assert!(
-        builds.contains(&"waits success".to_owned()) && builds.contains(&"passes success".to_owned()),
-        "{builds:?}"
-    );
+    let mut builds = world.builds().await;
+    builds.sort();
+    assert_eq!(builds, ["passes failure", "plain success", "waits failure"]);
+    for id in [1, 2] {
+        let build = world.get(&format!("/api/v1/builds/{id}")).await;
+        let why = build["steps"][0]["summary"].as_str().unwrap();
+        assert_eq!(why, "waits until branch `nowhere` of lib has been seen");
+    }
     let mut head = world.service().head();
     crate::support::soon("a firing", async {
         loop {
@@ -81,7 +83,7 @@ schedulers:
   child: {{kind: triggerable, build: [child]}}
 "
     );
-    let (mut world, _repositories) = World::start(&config, &["app"]).await;
+    let (mut world, _repositories) = World::start(&config, &["app", "lib"]).await;
     let force = |world: &World| {
         let request = world.http().post(world.url("/api/v1/schedulers/hand/force")).json(&json!({}));
         async move { request.send().await.unwrap().status() }
