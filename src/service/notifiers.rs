@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
-use gristmill_model::{Catalog, NotifierKind, NotifierName, SecretName};
-use gristmill_notifiers::Notifier;
+use async_trait::async_trait;
+use gristmill_model::{Catalog, Message, NotifierKind, NotifierName, SecretName};
+use gristmill_notifiers::{DeliveryError, Guarantee, Notifier, Receipt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,9 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::engine::deliver::{Deliverer, UnderWay};
 use crate::store::Reader;
+
+/// How long messages wait for a notifier that could not be made.
+const TRY_AGAIN_TO_MAKE: Duration = Duration::from_secs(60);
 
 /// Starts, changes and stops notifiers as the configuration says.
 #[derive(Debug, Clone)]
@@ -44,8 +49,8 @@ impl Notifiers {
         Self(Arc::new(Inner { engine, reader, clock, under_way, running: Mutex::default() }))
     }
 
-    /// Brings what runs in line with the configuration. A notifier that cannot be made is told in the log; its messages
-    /// stay in the outbox.
+    /// Brings what runs in line with the configuration. The messages of a notifier that cannot be made stay in the outbox
+    /// and say why.
     pub(super) fn configure(&self, catalog: &Catalog) {
         let mut running = self.0.running.lock().expect("nobody panics while holding the notifiers");
         let is_same = |name: &NotifierName, one: &mut Running| {
@@ -60,13 +65,9 @@ impl Notifiers {
             if running.contains_key(name) {
                 continue;
             }
-            match make(catalog, kind) {
-                Ok(notifier) => {
-                    let before = ending.remove(name).map(|one| one.task);
-                    running.insert(name.clone(), self.start(name, made_of(catalog, kind), notifier, before));
-                }
-                Err(problem) => error!("notifier {name} cannot work: {problem}"),
-            }
+            let notifier = MadeWhenNeeded::new(catalog, name, kind);
+            let before = ending.remove(name).map(|one| one.task);
+            running.insert(name.clone(), self.start(name, made_of(catalog, kind), Arc::new(notifier), before));
         }
     }
 
@@ -119,6 +120,48 @@ impl Notifiers {
     }
 }
 
+/// A notifier that is made as soon as that is possible: a secret that is missing now may be there later.
+struct MadeWhenNeeded {
+    made: OnceLock<Arc<dyn Notifier>>,
+    kind: NotifierKind,
+    catalog: Catalog,
+}
+
+impl MadeWhenNeeded {
+    /// Tries at once, so that IRC is joined before there is something to say, and a problem is told at the start.
+    fn new(catalog: &Catalog, name: &NotifierName, kind: &NotifierKind) -> Self {
+        let new = Self { made: OnceLock::new(), kind: kind.clone(), catalog: catalog.clone() };
+        if let Err(problem) = new.get() {
+            error!("notifier {name} cannot work, its messages wait: {problem}");
+        }
+        new
+    }
+
+    fn get(&self) -> Result<&Arc<dyn Notifier>, String> {
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        let made = make(&self.catalog, &self.kind)?;
+        Ok(self.made.get_or_init(|| made))
+    }
+}
+
+#[async_trait]
+impl Notifier for MadeWhenNeeded {
+    async fn deliver(&self, message: &Message) -> Result<Receipt, DeliveryError> {
+        let made = self.get().map_err(|problem| DeliveryError::not_now(problem, TRY_AGAIN_TO_MAKE))?;
+        made.deliver(message).await
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        match (self.made.get(), &self.kind) {
+            (Some(made), _) => made.guarantee(),
+            (None, NotifierKind::Mail(_)) => Guarantee::AtLeastOnce,
+            (None, NotifierKind::Irc(_)) => Guarantee::AtMostOnce,
+        }
+    }
+}
+
 /// Describes what a notifier is made of, its secret's source included, so that a change is noticed.
 fn made_of(catalog: &Catalog, kind: &NotifierKind) -> String {
     let secret = match kind {
@@ -128,12 +171,19 @@ fn made_of(catalog: &Catalog, kind: &NotifierKind) -> String {
     format!("{kind:?} {:?}", secret.and_then(|name| catalog.secrets.get(name)))
 }
 
+/// Two services that send as the same person must not give the same Message-ID.
+fn mail_options(catalog: &Catalog) -> gristmill_notifiers::MailOptions {
+    let host = catalog.settings.url.as_deref().and_then(|url| url.split_once("://")).map(|(_, rest)| rest);
+    let host = host.and_then(|rest| rest.split(['/', ':']).next()).filter(|host| !host.is_empty());
+    gristmill_notifiers::MailOptions { instance: host.map(str::to_owned), ..Default::default() }
+}
+
 fn make(catalog: &Catalog, kind: &NotifierKind) -> Result<Arc<dyn Notifier>, String> {
     let value = |name: Option<&SecretName>| name.map(|name| secret(catalog, name)).transpose();
     match kind {
         NotifierKind::Mail(config) => {
             let password = value(config.password.as_ref())?;
-            gristmill_notifiers::Mail::new(config, password, gristmill_notifiers::MailOptions::default())
+            gristmill_notifiers::Mail::new(config, password, mail_options(catalog))
                 .map(|mail| Arc::new(mail) as Arc<dyn Notifier>)
                 .map_err(|problem| crate::chain::chain(&problem))
         }

@@ -222,7 +222,8 @@ impl Reader {
 fn ranges_between(good: &StampSet, later: &StampSet) -> Suspects {
     let contained = |stamp: &SourceStamp| {
         let same = |known: &&SourceStamp| known.repository == stamp.repository && known.branch == stamp.branch;
-        good.values().find(same).and_then(|known| known.change)
+        // It was good where the repository was first seen, before any change of it: all that came since is suspect.
+        good.values().find(same).map(|known| known.change.unwrap_or(ChangeId(0)))
     };
     later
         .values()
