@@ -31,7 +31,7 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_owned();
-        let is_made = name == "work" || name == "gristmill-data" || name.to_string_lossy().ends_with(".git");
+        let is_made = name == "clone" || name == "gristmill-data" || name.to_string_lossy().ends_with(".git");
         if path.is_dir() && !is_made {
             copy(&path, &to.join(name));
         } else if path.is_file() {
@@ -123,11 +123,11 @@ async fn outcomes(example: &str, clone: &str, file: &str, schedulers: &[&str]) -
     };
     let service = Service::start(options).await.unwrap();
     service.settle().await;
-    let work = place.path().join("work").join(clone);
-    let path = work.join(file);
+    let folder = place.path().join("clone").join(clone);
+    let path = folder.join(file);
     std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "# hello again\n").unwrap();
-    run(Command::new("git").args(["commit", "--quiet", "--all", "--message", "Say more"]).current_dir(&work));
-    run(Command::new("git").args(["push", "--quiet"]).current_dir(&work));
+    run(Command::new("git").args(["commit", "--quiet", "--all", "--message", "Say more"]).current_dir(&folder));
+    run(Command::new("git").args(["push", "--quiet"]).current_dir(&folder));
 
     let mut head = service.head();
     let mut ended = Vec::new();

@@ -27,7 +27,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let is_made = matches!(name.as_str(), ".git" | "target" | "gristmill-data" | "work" | "node_modules");
+            let is_made = matches!(name.as_str(), ".git" | "target" | "gristmill-data" | "clone" | "node_modules");
             match path.is_dir() {
                 true if !is_made && !name.ends_with(".git") => folders.push(path),
                 false if !is_made => files.push(path),

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Makes lib.git and app.git, repositories as a server would have them, and clones in work/ to push from.
+# Makes lib.git and app.git, repositories as a server would have them, and clones in clone/ to push from.
 set -eu
 cd "$(dirname "$0")"
-if [ -e lib.git ] || [ -e app.git ] || [ -e work ]; then
-    echo "lib.git, app.git or work is there already; remove them to begin again" >&2
+if [ -e lib.git ] || [ -e app.git ] || [ -e clone ]; then
+    echo "lib.git, app.git or clone is there already; remove them to begin again" >&2
     exit 1
 fi
 for name in lib app; do
     git init --quiet --bare --initial-branch=main "$name.git"
-    git init --quiet --initial-branch=main "work/$name"
-    cp "$name"/* "work/$name/"
+    git init --quiet --initial-branch=main "clone/$name"
+    cp "$name"/* "clone/$name/"
     (
-        cd "work/$name"
+        cd "clone/$name"
         git remote add origin "../../$name.git"
         git config user.name >/dev/null || git config user.name "Somebody"
         git config user.email >/dev/null || git config user.email "somebody@example.org"
@@ -20,4 +20,4 @@ for name in lib app; do
         git push --quiet --set-upstream origin main
     )
 done
-echo "made lib.git, app.git and clones of them in work/; now: gristmill serve"
+echo "made lib.git, app.git and clones of them in clone/; now: gristmill serve"

@@ -20,6 +20,7 @@ impl State {
         self.fold(event.at, &event.body);
     }
 
+    /// One match over all kinds, long as it is: a kind that is forgotten here does not compile.
     fn fold(&mut self, at: Timestamp, body: &EventBody) {
         use EventBody as E;
         match body {

@@ -116,7 +116,12 @@ fn first_branch(stamps: &StampSet) -> String {
 }
 
 /// Freezes one stamp per codebase: given ones first, then the primary, then the tip of the branch that is configured.
-fn freeze(turn: &Turn<'_>, graph: &Graph, primary: Option<&Primary>, given: &StampSet) -> Result<StampSet, Reason> {
+pub(crate) fn freeze(
+    turn: &Turn<'_>,
+    graph: &Graph,
+    primary: Option<&Primary>,
+    given: &StampSet,
+) -> Result<StampSet, Reason> {
     codebases(turn.catalog, graph)
         .into_iter()
         .map(|(codebase, source)| {

@@ -80,7 +80,7 @@ fn done(result: Result<(), Denial>) -> Reply {
 /// Puts the turn's catalog in force.
 fn activate(turn: &mut Turn<'_>) -> Reply {
     turn.emit(EventBody::CatalogActivated { hash: turn.catalog.hash.clone() });
-    judge::let_go_of_removed_schedulers(turn);
+    judge::let_go_of_orphans(turn);
     standing::close_orphans(turn);
     timed::set_moments(turn);
     judge::reconsider_waiting_for_tips(turn);
@@ -130,7 +130,7 @@ pub fn next_due(catalog: &Catalog, state: &State) -> Option<Timestamp> {
     let timers = state
         .timers
         .iter()
-        .filter(|(name, _)| catalog.schedulers.contains_key(*name))
+        .filter(|(name, _)| catalog.schedulers.get(*name).is_some_and(|it| timed::target(&it.kind).is_some()))
         .filter_map(|(_, timer)| timer.next);
     held.chain(timers).min()
 }

@@ -8,6 +8,7 @@ use gristmill_model::{
 
 use crate::create::{self, Primary};
 use crate::state::{BranchKey, HeldChange};
+use crate::timed;
 use crate::turn::Turn;
 
 /// Asks every scheduler about a change that was just seen.
@@ -241,24 +242,40 @@ pub fn built(
     }
 }
 
-/// Gives a final verdict on what schedulers hold that are no longer configured.
-pub fn let_go_of_removed_schedulers(turn: &mut Turn<'_>) {
-    let orphans: Vec<(SchedulerName, ChangeId)> = turn
+/// Gives a final verdict on what is held and can be built no more: its scheduler is gone, or is of another kind or for
+/// another branch now.
+pub fn let_go_of_orphans(turn: &mut Turn<'_>) {
+    let orphans: Vec<(SchedulerName, ChangeId, Reason)> = turn
         .state
         .held
         .iter()
-        .filter(|(name, _)| !turn.catalog.schedulers.contains_key(*name))
-        .flat_map(|(name, branches)| branches.values().flatten().map(move |held| (name.clone(), held.change)))
+        .flat_map(|(name, branches)| branches.iter().map(move |(key, changes)| (name, key, changes)))
+        .filter_map(|(name, key, changes)| Some((name, changes, never_released(turn, name, key)?)))
+        .flat_map(|(name, changes, why)| changes.iter().map(move |held| (name.clone(), held.change, why.clone())))
         .collect();
-    for (scheduler, change) in orphans {
+    for (scheduler, change, why) in orphans {
+        let place = turn.catalog.schedulers.get(&scheduler).map(|scheduler| scheduler.place.clone());
         let verdict = Verdict {
             change,
             scheduler,
             kind: VerdictKind::Nothing,
-            reasons: vec![Reason::SchedulerRemoved],
-            place: gristmill_model::Place::default(),
+            reasons: vec![why],
+            place: place.unwrap_or_default(),
             at: turn.now,
         };
         turn.emit(EventBody::VerdictGiven { verdict });
+    }
+}
+
+/// Says why what a scheduler holds of a branch will never be built, if so.
+fn never_released(turn: &Turn<'_>, name: &SchedulerName, key: &BranchKey) -> Option<Reason> {
+    let Some(scheduler) = turn.catalog.schedulers.get(name) else { return Some(Reason::SchedulerRemoved) };
+    match timed::target(&scheduler.kind) {
+        Some(target) if (&target.repository, &target.branch) == (&key.0, &key.1) => None,
+        Some(target) => {
+            Some(Reason::OtherTarget { repository: target.repository.clone(), branch: target.branch.clone() })
+        }
+        None if scheduler.kind.judges_changes() => None,
+        None => Some(Reason::NotWokenByChanges { kind: scheduler.kind.as_str().to_owned() }),
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use gristmill_model::{
-    BuildId, BuildState, BuildsetId, Cause, EventBody, Outcome, Parameter, ParameterKind, RequestId, RequestState,
-    Revision, Scheduler, SchedulerKind, SchedulerName, SourceStamp, StampSet, Trigger,
+    BuildId, BuildsetId, Cause, EventBody, Outcome, Parameter, ParameterKind, RequestId, RequestState, Revision,
+    Scheduler, SchedulerKind, SchedulerName, SourceStamp, StampSet, Trigger,
 };
 
 use crate::create::{self, Given};
@@ -169,12 +169,14 @@ pub fn cancel(turn: &mut Turn<'_>, what: Cancel, by: &str) -> Result<Reached, De
         }
         Cancel::Build(id) => cancel_build(turn, id, by, &mut reached),
         Cancel::Request(id) => cancel_request(turn, id, by, &mut reached),
-        Cancel::Buildset(id) => cancel_buildset(turn, id, by, &mut reached),
+        Cancel::Buildset(id) => reached = cancel_buildset(turn, id, by),
     }
     Ok(reached)
 }
 
-fn cancel_buildset(turn: &mut Turn<'_>, id: BuildsetId, by: &str, reached: &mut Reached) {
+/// Ends everything of a buildset that is not over.
+pub(crate) fn cancel_buildset(turn: &mut Turn<'_>, id: BuildsetId, by: &str) -> Reached {
+    let mut reached = Reached::default();
     let open: Vec<RequestId> = turn
         .state
         .requests_of(id)
@@ -183,8 +185,9 @@ fn cancel_buildset(turn: &mut Turn<'_>, id: BuildsetId, by: &str, reached: &mut 
         .collect();
     // The last ones first: a request that nothing waits for sets nothing off.
     for request in open.into_iter().rev() {
-        cancel_request(turn, request, by, reached);
+        cancel_request(turn, request, by, &mut reached);
     }
+    reached
 }
 
 fn cancel_request(turn: &mut Turn<'_>, id: RequestId, by: &str, reached: &mut Reached) {
@@ -214,11 +217,13 @@ fn cancel_build(turn: &mut Turn<'_>, id: BuildId, by: &str, reached: &mut Reache
     reached.builds += 1;
     turn.emit(EventBody::BuildCancelAsked { build: id, by: by.to_owned() });
     if let Some(child) = open.waits_for {
-        cancel_buildset(turn, child, by, reached);
+        let child = cancel_buildset(turn, child, by);
+        reached.builds += child.builds;
+        reached.requests += child.requests;
     }
+    // A worker that is away cannot be told; should it come back with the build, it learns that it is no longer its own.
     let worker_is_there = turn.state.workers.get(&open.build.worker).is_some_and(|worker| worker.connected);
-    let never_began = open.build.state == BuildState::Leased && !worker_is_there;
-    if never_began && let Some(open) = turn.state.builds.get(&id).cloned() {
+    if !worker_is_there && let Some(open) = turn.state.builds.get(&id).cloned() {
         report::end(turn, &open, Outcome::Cancelled, Some(Cause::Person), format!("cancelled by {by}"), false);
     }
 }

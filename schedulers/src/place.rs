@@ -17,6 +17,9 @@ use crate::turn::Turn;
 pub fn place(turn: &mut Turn<'_>) {
     let mut free = free_slots(turn);
     resume(turn, &mut free);
+    if free.values().all(|slots| *slots == 0) {
+        return;
+    }
     let ready: Vec<RequestId> = turn.state.ready.iter().map(|(_, request)| *request).collect();
     for request in ready {
         if free.values().all(|slots| *slots == 0) {

@@ -11,6 +11,7 @@ use gristmill_model::{
 
 use crate::create::{self, Given};
 use crate::input::Denial;
+use crate::people;
 use crate::settle;
 use crate::standing;
 use crate::state::OpenBuild;
@@ -38,7 +39,8 @@ pub fn report(turn: &mut Turn<'_>, worker: &WorkerName, report: Report) -> Resul
         ReportBody::StepFinished { step, outcome, cause, summary } => {
             step_started(turn, &open, step);
             if open.steps.get(&step).copied().flatten().is_none() {
-                turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary });
+                turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary: summary.clone() });
+                leave_suspension(turn, &open, step, outcome, summary);
             }
         }
         ReportBody::TriggerReached { step } => trigger_reached(turn, &open, step),
@@ -60,6 +62,21 @@ fn step_started(turn: &mut Turn<'_>, open: &OpenBuild, step: u32) {
     }
 }
 
+/// Lets a build go on whose waiting step was ended by its worker, as a cancel does: nobody waits for the child any more.
+fn leave_suspension(turn: &mut Turn<'_>, open: &OpenBuild, step: u32, outcome: Outcome, summary: String) {
+    if open.build.suspended_step != Some(step) {
+        return;
+    }
+    let build = open.build.id;
+    if open.build.state == BuildState::Suspended {
+        turn.emit(EventBody::BuildResumable { build });
+    }
+    turn.emit(EventBody::BuildResumed { build, step: Some(step), outcome, summary });
+    if let Some(child) = open.waits_for {
+        people::cancel_buildset(turn, child, "the end of the step that waited for it");
+    }
+}
+
 /// Starts what a trigger step names. If that cannot be, the step has failed, and says why.
 fn trigger_reached(turn: &mut Turn<'_>, open: &OpenBuild, step: u32) {
     step_started(turn, open, step);
@@ -78,9 +95,18 @@ fn trigger_reached(turn: &mut Turn<'_>, open: &OpenBuild, step: u32) {
         Err(summary) => {
             let (outcome, cause) = (Outcome::Failure, Some(Cause::Policy));
             turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary: summary.clone() });
-            turn.emit(EventBody::BuildResumed { build, step: Some(step), outcome, summary });
+            if waits(turn, open, step) {
+                turn.emit(EventBody::BuildResumed { build, step: Some(step), outcome, summary });
+            }
         }
     }
+}
+
+/// Says whether a step lasts until what it triggers completes, so that its worker waits for word.
+fn waits(turn: &Turn<'_>, open: &OpenBuild, step: u32) -> bool {
+    let recipe = create::of_build(turn, &open.build).map(|(_, recipe)| recipe);
+    let step = usize::try_from(step).ok().and_then(|step| recipe?.steps.get(step));
+    step.is_some_and(|step| matches!(step.action, StepAction::Trigger { wait: true, .. }))
 }
 
 fn start_triggered(
@@ -88,6 +114,9 @@ fn start_triggered(
     open: &OpenBuild,
     step: u32,
 ) -> Result<(gristmill_model::BuildsetId, bool), String> {
+    if let Some(by) = &open.build.cancel {
+        return Err(format!("cancelled by {by} before it started anything"));
+    }
     let (buildset, recipe) = create::of_build(turn, &open.build).ok_or("the build's buildset is gone")?;
     let action = usize::try_from(step).ok().and_then(|step| recipe.steps.get(step)).map(|step| step.action.clone());
     let Some(StepAction::Trigger { scheduler: name, wait, properties }) = action else {
@@ -177,6 +206,10 @@ pub fn end(
     }
     let origin = create::of_build(turn, &open.build).map(|(buildset, recipe)| (buildset.clone(), recipe.clone()));
     turn.emit(EventBody::BuildFinished { build, outcome, cause, summary, retry });
+    // The build is gone by now, so that the child's end wakes nobody (S12).
+    if let Some(child) = open.waits_for {
+        people::cancel_buildset(turn, child, "the end of the build that waited for it");
+    }
     if retry {
         return;
     }
@@ -199,6 +232,8 @@ pub fn hello(turn: &mut Turn<'_>, hello: Hello) -> Welcome {
         .cloned()
         .collect();
     for open in lost {
+        // One of those before may have ended it along with itself.
+        let Some(open) = turn.state.builds.get(&open.build.id).cloned() else { continue };
         let summary = format!("{name} came back without it");
         attempt_failed(turn, &open, Cause::Infrastructure, summary);
     }

@@ -89,7 +89,10 @@ fn complete_if_over(turn: &mut Turn<'_>, id: BuildsetId) {
 /// Lets a suspended build go on whose step waits for this buildset (S12).
 fn wake_parent(turn: &mut Turn<'_>, buildset: &Buildset, outcome: Outcome) {
     let Trigger::Step { build, step, wait: true } = buildset.trigger else { return };
-    let waits = turn.state.builds.get(&build).is_some_and(|open| open.waits_for == Some(buildset.id));
+    let waits =
+        turn.state.builds.get(&build).is_some_and(|open| {
+            open.waits_for == Some(buildset.id) && open.steps.get(&step).copied().flatten().is_none()
+        });
     if waits {
         let cause = (!outcome.is_good()).then_some(Cause::Dependency);
         let summary = triggered_summary(buildset.id, outcome);
@@ -160,7 +163,11 @@ fn note_upstream(
         depth: buildset.depth,
     };
     done.insert(buildset.scheduler.clone(), this);
-    let plan = verdict.and_then(|()| join(upstream, &done));
+    let plan = verdict.and_then(|()| join(upstream, &done)).and_then(|joined| {
+        // A tip that is not known cannot be waited for here: what no upstream froze was never looked at.
+        let stamps = create::freeze(turn, &scheduler.graph, None, &joined.given.stamps);
+        stamps.map(|_| joined).map_err(|missing| missing.to_string())
+    });
     let result = plan.as_ref().map_or_else(|why_not| format!("nothing: {why_not}"), |_| "built".to_owned());
     turn.emit(EventBody::UpstreamNoted {
         scheduler: name.clone(),
@@ -175,26 +182,9 @@ fn note_upstream(
     });
     if let Ok(joined) = plan {
         let trigger = Trigger::Upstream { buildsets: joined.buildsets };
-        // A tip that is not known cannot be waited for here: what an upstream did not freeze was never looked at.
-        if let Err(missing) = create::create_given(turn, name, scheduler, None, trigger, joined.given) {
-            note_again(turn, name, buildset, outcome, &missing);
-        }
+        create::create_given(turn, name, scheduler, None, trigger, joined.given)
+            .expect("its stamps could be frozen a moment ago");
     }
-}
-
-/// Notes again why nothing was built although every upstream is there.
-fn note_again(turn: &mut Turn<'_>, name: &SchedulerName, buildset: &Buildset, outcome: Outcome, why: &Reason) {
-    turn.emit(EventBody::UpstreamNoted {
-        scheduler: name.clone(),
-        upstream: buildset.scheduler.clone(),
-        buildset: buildset.id,
-        outcome,
-        meets: true,
-        branch: buildset.branch.clone(),
-        stamps: buildset.stamps.clone(),
-        depth: buildset.depth,
-        result: format!("nothing: {why}"),
-    });
 }
 
 /// All upstreams together.

@@ -5,6 +5,9 @@ use gristmill_model::{Change, ChangeId, EventBody, RefName, RefUpdate, Repositor
 use crate::judge;
 use crate::turn::Turn;
 
+/// Events after which a sighting's other refs are left for another look, so that no turn grows without bound.
+const EVENTS_ENOUGH: usize = 10_000;
+
 /// What became of a sighting.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sighted {
@@ -22,14 +25,18 @@ pub fn sight(turn: &mut Turn<'_>, sighting: Sighting) -> Sighted {
     let is_first = !seen_before && sighting.first_sight;
     let mut sighted = Sighted::default();
     for update in sighting.updates {
-        if is_first && !build_first_sight {
+        if turn.events.len() >= EVENTS_ENOUGH {
+            sighted.look_again.push(update.reference);
+        } else if is_first && !build_first_sight {
             record_tip(turn, &sighting.repository, &update);
         } else {
             accept(turn, &sighting.repository, sighting.via, update, &mut sighted);
         }
     }
     if sighting.via != Via::Webhook {
-        note_health(turn, &sighting.repository, seen_before);
+        // Until every ref was recorded it is still the first sight, so that none is taken for new later.
+        let is_seen = seen_before || sighted.look_again.is_empty();
+        note_health(turn, &sighting.repository, seen_before, is_seen);
     }
     if is_first || !sighted.changes.is_empty() {
         judge::reconsider_waiting_for_tips(turn);
@@ -37,7 +44,7 @@ pub fn sight(turn: &mut Turn<'_>, sighting: Sighting) -> Sighted {
     sighted
 }
 
-/// Notes that a repository could not be read. The first failure and then each power of two is an event.
+/// Notes that a repository could not be read.
 pub fn sight_failed(turn: &mut Turn<'_>, repository: RepositoryName, error: String) {
     if !turn.catalog.repositories.contains_key(&repository) {
         return;
@@ -46,12 +53,12 @@ pub fn sight_failed(turn: &mut Turn<'_>, repository: RepositoryName, error: Stri
     turn.emit(EventBody::SourceFailing { repository, error, failures });
 }
 
-fn note_health(turn: &mut Turn<'_>, repository: &RepositoryName, seen_before: bool) {
+fn note_health(turn: &mut Turn<'_>, repository: &RepositoryName, seen_before: bool, is_seen: bool) {
     let failures = turn.state.repositories.get(repository).map_or(0, |sight| sight.failures);
     if failures > 0 {
         turn.emit(EventBody::SourceRecovered { repository: repository.clone(), failures });
     }
-    if !seen_before {
+    if !seen_before && is_seen {
         turn.emit(EventBody::RepositorySeen { repository: repository.clone() });
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use gristmill_model::{
-    Build, BuilderName, Buildset, Cause, ChangeId, EventBody, IncidentId, Outcome, Recipe, RepositoryName,
-    SuspectRange, Suspects, Transition, Trigger,
+    Build, Buildset, Cause, ChangeId, EventBody, Incident, IncidentId, Outcome, Recipe, RepositoryName, SuspectRange,
+    Suspects, Transition, Trigger,
 };
 
 use crate::create;
@@ -78,7 +78,7 @@ fn before_first_trigger(buildset: &Buildset, upto: ChangeId) -> ChangeId {
 
 fn open_or_join(turn: &mut Turn<'_>, build: &Build, buildset: &Buildset, suspects: Suspects) {
     let (builder, branch) = (build.builder.clone(), buildset.branch.clone());
-    match find_joinable(turn, &suspects) {
+    match find_joinable(turn, &branch, &suspects) {
         Some((incident, narrowed)) => {
             turn.emit(EventBody::IncidentJoined { incident, builder, build: build.id, suspects: narrowed });
         }
@@ -90,8 +90,8 @@ fn open_or_join(turn: &mut Turn<'_>, build: &Build, buildset: &Buildset, suspect
 }
 
 /// Finds an open incident that the same changes may have caused, and what both suspect.
-fn find_joinable(turn: &Turn<'_>, suspects: &Suspects) -> Option<(IncidentId, Suspects)> {
-    turn.state.incidents.values().find_map(|incident| {
+fn find_joinable(turn: &Turn<'_>, branch: &str, suspects: &Suspects) -> Option<(IncidentId, Suspects)> {
+    turn.state.incidents.values().filter(|incident| incident.branch == branch).find_map(|incident| {
         let shared: Suspects = suspects
             .iter()
             .filter_map(|(repository, range)| {
@@ -108,22 +108,24 @@ fn ease(turn: &mut Turn<'_>, build: &Build, before: Option<&Standing>) {
         return;
     }
     turn.emit(EventBody::IncidentEased { incident, builder: build.builder.clone(), build: build.id });
-    let is_over = turn.state.incidents.get(&incident).is_some_and(|open| open.builders.len() == open.fixed.len());
-    if is_over {
+    if turn.state.incidents.get(&incident).is_some_and(|open| is_over(turn, open)) {
         turn.emit(EventBody::IncidentClosed { incident, build: build.id });
     }
 }
 
+/// Says whether all that an incident broke is good again, or no longer configured.
+fn is_over(turn: &Turn<'_>, incident: &Incident) -> bool {
+    let is_done = |builder| incident.fixed.contains_key(builder) || !turn.catalog.builders.contains_key(builder);
+    incident.builders.keys().all(is_done)
+}
+
 /// Closes incidents of which only builders are left that are no longer configured.
 pub fn close_orphans(turn: &mut Turn<'_>) {
-    let is_gone = |builder: &BuilderName| !turn.catalog.builders.contains_key(builder);
     let orphans: Vec<_> = turn
         .state
         .incidents
         .values()
-        .filter(|incident| {
-            incident.builders.keys().all(|builder| incident.fixed.contains_key(builder) || is_gone(builder))
-        })
+        .filter(|incident| is_over(turn, incident))
         .map(|incident| (incident.id, incident.first_build))
         .collect();
     for (incident, build) in orphans {

@@ -375,8 +375,8 @@ fn nightly_builds_what_came_since_the_last_time() {
             00:30 night on change 1: held: every field of the rule matches; kept for the next firing at 2026-11-24 03:00 UTC
             01:00 night on change 2: held: every field of the rule matches; kept for the next firing at 2026-11-24 03:00 UTC
             01:10 night on change 3: nothing: the scheduler is for branch `main` of app
-            03:00 night fires (meant 03:00:00)
             03:00 buildset 1 app@a2 [test]
+            03:00 night fires (meant 03:00:00)
             03:00 night on change 1: built buildset 1: built together with the newer change 2
             03:00 night on change 2: built buildset 1: the moment 2026-11-24 03:00 UTC came
             03:00 build 1 test on w1 (attempt 1)

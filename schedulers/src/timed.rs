@@ -12,10 +12,13 @@ use crate::turn::Turn;
 pub fn set_moments(turn: &mut Turn<'_>) {
     let catalog = turn.catalog;
     for (name, scheduler) in &catalog.schedulers {
-        let known = turn.state.timers.get(name).and_then(|timer| timer.next);
-        let still_meant = known.is_some_and(|next| is_moment(&scheduler.kind, next, turn.now));
+        let timer = turn.state.timers.get(name);
+        // A clock that was put back does not bring moments back that have fired.
+        let from = timer.and_then(|timer| timer.nominal).map_or(turn.now, |nominal| nominal.max(turn.now));
+        let known = timer.and_then(|timer| timer.next);
+        let still_meant = known.is_some_and(|next| is_moment(&scheduler.kind, next, from));
         if target(&scheduler.kind).is_some() && !still_meant {
-            let next = next_after(&scheduler.kind, turn.now, turn.now);
+            let next = next_after(&scheduler.kind, from, from);
             turn.emit(EventBody::TimerFired { scheduler: name.clone(), nominal: None, next, nothing: None });
         }
     }
@@ -39,24 +42,25 @@ fn fire(turn: &mut Turn<'_>, name: &SchedulerName, scheduler: &Scheduler, target
     let changes: Vec<HeldChange> =
         turn.state.held.get(name).and_then(|held| held.get(&key)).cloned().unwrap_or_default();
     let tip = create::tip_of(turn, &target.repository, &target.branch);
-    let nothing = match &tip {
-        _ if target.only_if_changed && changes.is_empty() => Some(Reason::NothingChanged),
-        None => Some(Reason::TipUnknown { repository: target.repository.clone(), branch: target.branch.clone() }),
-        Some(_) => None,
-    };
-    let nothing = nothing.map(|reason| reason.to_string());
-    let is_over = nothing.is_some();
-    turn.emit(EventBody::TimerFired { scheduler: name.clone(), nominal: Some(nominal), next, nothing });
-    let Some(stamp) = tip.filter(|_| !is_over) else { return };
-    let primary =
-        Primary { repository: stamp.repository, branch: stamp.branch, revision: stamp.revision, change: stamp.change };
-    let trigger = Trigger::Time { nominal, changes: changes.iter().map(|held| held.change).collect() };
-    match create::create(turn, name, scheduler, Some(&primary), trigger) {
-        Ok(buildset) => judge::built(turn, name, scheduler, &changes, buildset, &Reason::Fired { nominal }),
-        Err(missing) => {
-            let nothing = Some(missing.to_string());
-            turn.emit(EventBody::TimerFired { scheduler: name.clone(), nominal: Some(nominal), next, nothing });
+    let made = match tip {
+        _ if target.only_if_changed && changes.is_empty() => Err(Reason::NothingChanged),
+        None => Err(Reason::TipUnknown { repository: target.repository.clone(), branch: target.branch.clone() }),
+        Some(stamp) => {
+            let primary = Primary {
+                repository: stamp.repository,
+                branch: stamp.branch,
+                revision: stamp.revision,
+                change: stamp.change,
+            };
+            let trigger = Trigger::Time { nominal, changes: changes.iter().map(|held| held.change).collect() };
+            create::create(turn, name, scheduler, Some(&primary), trigger)
         }
+    };
+    // One event a moment: it fires once, whatever comes of it (S19).
+    let nothing = made.as_ref().err().map(ToString::to_string);
+    turn.emit(EventBody::TimerFired { scheduler: name.clone(), nominal: Some(nominal), next, nothing });
+    if let Ok(buildset) = made {
+        judge::built(turn, name, scheduler, &changes, buildset, &Reason::Fired { nominal });
     }
 }
 

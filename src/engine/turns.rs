@@ -20,6 +20,10 @@ use crate::store::{Answer, Blob, CommitError, Store, StoreError, Turn as Writing
 
 /// Inputs that share a turn at the most.
 pub const TURN_INPUTS_MAX: usize = 256;
+/// Events after which no further input joins a turn; the rest makes the next one.
+const TURN_EVENTS_ENOUGH: usize = 4_000;
+/// Inputs that are decided one by one after one was found that the tables refuse, so that it fails alone.
+const ALONE_AFTER_REFUSAL: usize = 2 * TURN_INPUTS_MAX;
 /// The longest sleep between two looks at the clock, so that a clock that jumps is noticed.
 const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(30);
 /// Waits between attempts to load the state again.
@@ -65,7 +69,15 @@ pub async fn start(
     let (inbox, letters) = mpsc::channel(INBOX_MAX);
     let (head_out, head) = watch::channel(state.head);
     let catalog = Arc::new(RwLock::new(Arc::new(Catalog::default())));
-    let task = Task { options, state, catalog: Arc::clone(&catalog), head: head_out, last_turn: Timestamp::default() };
+    let task = Task {
+        options,
+        state,
+        catalog: Arc::clone(&catalog),
+        head: head_out,
+        last_turn: Timestamp::default(),
+        failures: 0,
+        alone: 0,
+    };
     let handle = tokio::spawn(task.run(letters, stop));
     Ok((Engine { inbox, head, catalog }, handle))
 }
@@ -76,6 +88,10 @@ struct Task {
     catalog: Arc<RwLock<Arc<Catalog>>>,
     head: watch::Sender<Seq>,
     last_turn: Timestamp,
+    /// Commits that failed in a row.
+    failures: usize,
+    /// How many of the next inputs get a turn of their own.
+    alone: usize,
 }
 
 /// What a turn has come to, before it is committed.
@@ -106,8 +122,13 @@ impl Task {
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
-            let submissions = self.show(batch.drain(..));
-            self.turn(submissions).await;
+            let mut submissions = self.show(batch.drain(..)).into_iter().peekable();
+            loop {
+                self.turn(&mut submissions).await;
+                if submissions.peek().is_none() {
+                    break;
+                }
+            }
         }
         letters.close();
     }
@@ -140,13 +161,19 @@ impl Task {
             .min(LOOK_AT_CLOCK_EVERY)
     }
 
-    async fn turn(&mut self, submissions: Vec<Submission>) {
+    /// Runs one turn over as many submissions as it takes.
+    async fn turn(&mut self, submissions: &mut impl Iterator<Item = Submission>) {
         // Time never runs backwards in the journal, whatever the machine's clock does.
         let now = self.options.clock.now().max(self.last_turn);
         let catalog_before = self.catalog();
         let mut draft = Draft::default();
-        let mut answers = Vec::with_capacity(submissions.len());
-        for submission in submissions {
+        let mut answers = Vec::new();
+        let inputs_max = if self.alone > 0 { 1 } else { TURN_INPUTS_MAX };
+        while draft.events.len() < TURN_EVENTS_ENOUGH
+            && answers.len() < inputs_max
+            && let Some(submission) = submissions.next()
+        {
+            self.alone = self.alone.saturating_sub(1);
             let reply = self.decide(submission.input, submission.once, now, &mut draft).await;
             answers.push((submission.answer, reply));
         }
@@ -156,6 +183,7 @@ impl Task {
         draft.events.append(&mut turn.events);
         match self.commit(draft, now).await {
             Ok(()) => {
+                self.failures = 0;
                 for (answer, reply) in answers {
                     // Whoever asked may have gone.
                     drop(answer.send(reply));
@@ -166,6 +194,9 @@ impl Task {
                 for (answer, _) in answers {
                     drop(answer.send(Err(EngineError::NotCommitted { why: why.clone() })));
                 }
+                // What is due by itself would be tried again at once, and fill the log.
+                tokio::time::sleep(RELOAD_WAITS[self.failures.min(RELOAD_WAITS.len() - 1)]).await;
+                self.failures += 1;
                 self.reload().await;
             }
         }
@@ -294,6 +325,9 @@ impl Task {
                 Err(format!("another master wrote event {found} first"))
             }
             Err(CommitError::Store(problem)) => {
+                if matches!(problem, StoreError::Inconsistent { .. }) {
+                    self.alone = ALONE_AFTER_REFUSAL;
+                }
                 error!("a turn was not committed: {}", crate::chain::chain(&problem));
                 Err(problem.to_string())
             }

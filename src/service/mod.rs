@@ -147,6 +147,7 @@ impl Service {
         };
         let (engine, engine_task) =
             engine::turns::start(engine_options, stop.engine.clone()).await.map_err(ServiceError::Store)?;
+        part_from_workers(&engine).await?;
         let catalog = Arc::new(loaded.catalog);
         let url = base_url(&catalog, address);
         engine.submit(Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text }).await?;
@@ -291,6 +292,17 @@ fn origins(mirrors: PathBuf) -> OriginOf {
         };
         Some(Origin { url })
     })
+}
+
+/// Whoever was connected before the start has to say hello again: nothing is placed on a worker that is not there.
+async fn part_from_workers(engine: &Engine) -> Result<(), EngineError> {
+    let connected = |state: &State| -> Vec<WorkerName> {
+        state.workers.values().filter(|worker| worker.connected).map(|worker| worker.name.clone()).collect()
+    };
+    for worker in engine.look(move |_, state| connected(state)).await? {
+        engine.submit(Input::Gone { worker, why: "the service started again".to_owned() }).await?;
+    }
+    Ok(())
 }
 
 async fn start_announcer(

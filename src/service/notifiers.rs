@@ -48,27 +48,36 @@ impl Notifiers {
     /// stay in the outbox.
     pub(super) fn configure(&self, catalog: &Catalog) {
         let mut running = self.0.running.lock().expect("nobody panics while holding the notifiers");
-        running.retain(|name, one| {
-            let stays = catalog.notifiers.get(name).is_some_and(|kind| made_of(catalog, kind) == one.made_of);
-            if !stays {
-                one.stop.cancel();
-            }
-            stays
-        });
+        let is_same = |name: &NotifierName, one: &mut Running| {
+            catalog.notifiers.get(name).is_some_and(|kind| made_of(catalog, kind) == one.made_of)
+        };
+        let mut ending: BTreeMap<NotifierName, Running> =
+            running.extract_if(.., |name, one| !is_same(name, one)).collect();
+        for one in ending.values() {
+            one.stop.cancel();
+        }
         for (name, kind) in &catalog.notifiers {
             if running.contains_key(name) {
                 continue;
             }
             match make(catalog, kind) {
                 Ok(notifier) => {
-                    running.insert(name.clone(), self.start(name, made_of(catalog, kind), notifier));
+                    let before = ending.remove(name).map(|one| one.task);
+                    running.insert(name.clone(), self.start(name, made_of(catalog, kind), notifier, before));
                 }
                 Err(problem) => error!("notifier {name} cannot work: {problem}"),
             }
         }
     }
 
-    fn start(&self, name: &NotifierName, made_of: String, notifier: Arc<dyn Notifier>) -> Running {
+    /// Starts delivering once the notifier's predecessor has ended: two at a time would send the same message twice.
+    fn start(
+        &self,
+        name: &NotifierName,
+        made_of: String,
+        notifier: Arc<dyn Notifier>,
+        before: Option<JoinHandle<()>>,
+    ) -> Running {
         let stop = CancellationToken::new();
         let deliverer = Deliverer {
             name: name.clone(),
@@ -78,7 +87,14 @@ impl Notifiers {
             clock: Arc::clone(&self.0.clock),
             under_way: self.0.under_way.clone(),
         };
-        Running { made_of, task: tokio::spawn(deliverer.run(stop.clone())), stop }
+        let until = stop.clone();
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                super::join(before).await;
+            }
+            deliverer.run(until).await;
+        });
+        Running { made_of, task, stop }
     }
 
     /// Counts messages that are being delivered.

@@ -1,5 +1,6 @@
 //! What stories are told with: real repositories, a real service, real mail and IRC servers.
 
+pub(crate) mod browser;
 pub(crate) mod irc;
 pub(crate) mod mail;
 pub(crate) mod process;

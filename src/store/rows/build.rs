@@ -17,7 +17,8 @@ const INSERT: &str = "INSERT INTO build
 const START: &str = "UPDATE build SET state = 'running', started_at = $2 WHERE id = $1 AND state = 'leased'";
 const SUSPEND: &str = "UPDATE build SET state = 'suspended', suspended_step = $2 WHERE id = $1 AND state = 'running'";
 const RESUMABLE: &str = "UPDATE build SET state = 'resumable' WHERE id = $1 AND state = 'suspended'";
-const RESUME: &str = "UPDATE build SET state = 'running', suspended_step = NULL WHERE id = $1 AND state = 'resumable'";
+const RESUME: &str = "UPDATE build SET state = 'running', suspended_step = NULL
+    WHERE id = $1 AND state IN ('running', 'resumable')";
 const ASK_CANCEL: &str = "UPDATE build SET cancel = $2 WHERE id = $1 AND state <> 'finished'";
 const FINISH: &str = "UPDATE build
     SET state = 'finished', outcome = $2, cause = $3, summary = $4, finished_at = $5, suspended_step = NULL
