@@ -35,7 +35,7 @@ pub fn force(
     let SchedulerKind::Force { parameters } = &scheduler.kind else {
         let kind = scheduler.kind.as_str();
         return Err(Denial::NotNow {
-            why: format!("`{name}` is a {kind} scheduler; only a force scheduler can be started"),
+            why: format!("`{name}` is of kind {kind}; only a force scheduler can be started"),
         });
     };
     let mut values = check_parameters(parameters, said)?;
@@ -54,7 +54,9 @@ fn check_parameters(
 ) -> Result<BTreeMap<String, String>, Denial> {
     let is_known = |name: &str| name == BRANCH || name == REVISION || parameters.contains_key(name);
     if let Some(unknown) = said.keys().find(|name| !is_known(name)) {
-        let known: Vec<&str> = parameters.keys().map(String::as_str).chain([BRANCH, REVISION]).collect();
+        // A scheduler may define these two itself.
+        let always = [BRANCH, REVISION].into_iter().filter(|name| !parameters.contains_key(*name));
+        let known: Vec<&str> = parameters.keys().map(String::as_str).chain(always).collect();
         let problem = format!("there is no such parameter; there are {}", known.join(", "));
         return Err(Denial::Invalid { field: unknown.clone(), problem });
     }

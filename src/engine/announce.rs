@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_model::{BuildId, BuilderName, Catalog, Event, EventBody, IncidentId, Message, Seq, Transition};
+use gristmill_model::{
+    BuildId, BuilderName, Catalog, Event, EventBody, IncidentId, Message, MessageId, Seq, Transition,
+};
 use gristmill_notifiers::happening::{ExcerptLine, FailedStep, Suspect};
 use gristmill_notifiers::{Happening, Renderer, route};
 use gristmill_schedulers::Input;
@@ -177,12 +179,30 @@ impl Announcer {
                 Some(happening)
             }
             EventBody::CatalogRefused { problems } => Some(system("catalog.refused", problems.clone())),
-            EventBody::MessageDead { message, error } => {
-                Some(system("message.dead", format!("message {message}: {error}")))
-            }
+            EventBody::MessageDead { message, error } => self.given_up(event, *message, error).await?,
             _ => None,
         }
         .map(|happening| Happening { url: Some(self.url.clone()), ..happening }))
+    }
+
+    /// Tells that a message was given up, by other notifiers than the one that gave up. That such news could not be told
+    /// is no news again: two notifiers that both fail would tell of each other without end.
+    async fn given_up(
+        &self,
+        event: &Event,
+        message: MessageId,
+        error: &str,
+    ) -> Result<Option<Happening>, AnnounceError> {
+        let mut happening =
+            Happening::of_system(event.seq, event.at, "message.dead", format!("message {message}: {error}"));
+        let Some(dead) = self.reader.find_message(message).await? else { return Ok(Some(happening)) };
+        let told_of = self.reader.events_after(Seq(dead.event.0 - 1), 1).await?;
+        if told_of.iter().any(|told| matches!(told.body, EventBody::MessageDead { .. })) {
+            warn!("event {}: message {message} told of a message that was given up; nobody is told of it", event.seq);
+            return Ok(None);
+        }
+        happening.notifier = Some(dead.notifier);
+        Ok(Some(happening))
     }
 
     /// Tells of an incident that broke or was fixed, with all builders that it has by now.

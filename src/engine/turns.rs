@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use gristmill_model::protocol::{Origin, WorkerCommand};
-use gristmill_model::{Catalog, EventBody, RepositoryName, Seq, Timestamp, WorkerName};
+use gristmill_model::{Catalog, DeliveryId, EventBody, RepositoryName, Seq, Timestamp, WorkerName};
 use gristmill_schedulers::{Input, Reply, State, Turn, close, decide, next_due, order};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -241,7 +241,8 @@ impl Task {
         }
         let raw = match &input {
             Input::Deliver(new) => {
-                Some((new.headers.clone(), new.body.clone(), (new.repository.clone(), new.key.clone())))
+                let key = (new.repository.clone(), new.key.clone());
+                Some((new.headers.clone(), new.body.clone(), key, new.sha256.clone()))
             }
             _ => None,
         };
@@ -249,9 +250,13 @@ impl Task {
         let mut turn = Turn::new(&catalog, &mut self.state, now);
         let reply = decide(&mut turn, input);
         draft.events.append(&mut turn.events);
-        if let (Some((headers, body, key)), Reply::Delivered { delivery, changes, .. }) = (raw, &reply) {
+        if let (Some((headers, body, key, sha256)), Reply::Delivered { delivery, changes, .. }) = (raw, &reply) {
             draft.blobs.push(Blob::Delivery { id: *delivery, headers, body });
             let repeat = Reply::Delivered { delivery: *delivery, repeat: true, sweep: false, changes: changes.clone() };
+            if !changes.is_empty() {
+                let body = serde_json::to_string(&repeat).expect("a reply is plain data");
+                draft.answers.push(Answer { key: delivery_answer(*delivery), request_sha256: sha256, body });
+            }
             draft.delivered.insert(key, repeat);
         }
         reply
@@ -285,8 +290,14 @@ impl Task {
         if let Some(reply) = draft.delivered.get(&(repository.clone(), key.to_owned())) {
             return Ok(Some(reply.clone()));
         }
-        let known = self.options.store.reader().delivery_by_key(repository, key).await.map_err(not_committed)?;
-        Ok(known.map(|delivery| Reply::Delivered { delivery, repeat: true, sweep: false, changes: Vec::new() }))
+        let reader = self.options.store.reader();
+        let Some(delivery) = reader.delivery_by_key(repository, key).await.map_err(not_committed)? else {
+            return Ok(None);
+        };
+        // Only what told changes has an answer of its own.
+        let kept = reader.recall_answer(&delivery_answer(delivery)).await.map_err(not_committed)?;
+        let kept = kept.and_then(|kept| serde_json::from_str(&kept.body).ok());
+        Ok(Some(kept.unwrap_or(Reply::Delivered { delivery, repeat: true, sweep: false, changes: Vec::new() })))
     }
 
     async fn commit(&mut self, draft: Draft, now: Timestamp) -> Result<(), String> {
@@ -350,6 +361,11 @@ impl Task {
             }
         }
     }
+}
+
+/// The key under which the answer to a delivery is kept for its repetitions.
+fn delivery_answer(delivery: DeliveryId) -> String {
+    format!("delivery {delivery}")
 }
 
 fn not_committed(problem: StoreError) -> EngineError {

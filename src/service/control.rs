@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::engine::{self, Engine, EngineError};
+use crate::sources::webhook::replay::{self, Replayed, Stored};
+use crate::sources::webhook::route::Hooks;
 use crate::sources::{self, Accept};
 use crate::web::{Control, NotSubmitted, Once};
 
@@ -33,6 +35,7 @@ pub(super) fn token(catalog: &Catalog) -> Option<String> {
 pub(super) struct Controls {
     pub(super) engine: Engine,
     pub(super) sources: sources::Handle,
+    pub(super) hooks: Hooks,
 }
 
 #[async_trait]
@@ -63,6 +66,10 @@ impl Control for Controls {
 
     async fn sweep(&self, repository: RepositoryName) -> Result<(), String> {
         self.sources.sweep_now(&repository).await.map(drop)
+    }
+
+    async fn replay(&self, stored: Stored<'_>) -> Result<Replayed, String> {
+        replay::replay(&self.hooks, stored).await
     }
 }
 

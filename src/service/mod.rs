@@ -33,6 +33,7 @@ use crate::sources::git::{Limits, location::Location, mirror};
 use crate::sources::webhook::{self, route::Hooks};
 use crate::sources::{self, Sources, SweepReport};
 use crate::store::{Reader, Store, StoreError};
+use crate::web::doors::Doors;
 use crate::web::{self, App, Guard, Info};
 
 /// How long the parts may take to stop; after that they are dropped where they stand, which loses nothing.
@@ -161,7 +162,9 @@ impl Service {
             let master = LocalMaster { engine: engine.clone(), fleet, logs: logs.clone() };
             tasks.push(start_worker(&catalog, &options.data, master, stop.parts.clone()));
         }
-        let app = app(&options, &catalog, address, url, (&engine, &sources, &store), (logs, Arc::clone(&clock)), &stop);
+        let hooks = Hooks::new(Arc::new(engine.clone()), sources.clone(), secrets(&engine), stop.parts.clone());
+        let control = control::Controls { engine: engine.clone(), sources: sources.clone(), hooks: hooks.clone() };
+        let app = app(&options, &catalog, (address, url), (control, &store), (logs, Arc::clone(&clock)), &stop);
         let reload = reload::Reload {
             guard: Arc::clone(&app.guard),
             file: options.file.clone(),
@@ -171,7 +174,7 @@ impl Service {
             in_force: catalog.hash.clone(),
         };
         tasks.push(tokio::spawn(reload.run(stop.parts.clone())));
-        tasks.push(serve(listener, app, &engine, &sources, stop.parts.clone()));
+        tasks.push(serve(listener, app, hooks, stop.parts.clone()));
         Ok(Self { engine, store, clock, sources, notifiers, address, announced, stop, tasks, engine_task })
     }
 
@@ -351,9 +354,8 @@ fn start_worker(catalog: &Catalog, data: &Path, master: LocalMaster, stop: Cance
 fn app(
     options: &Options,
     catalog: &Catalog,
-    address: SocketAddr,
-    url: String,
-    (engine, sources, store): (&Engine, &sources::Handle, &Store),
+    (address, url): (SocketAddr, String),
+    (control, store): (control::Controls, &Store),
     (logs, clock): (LogStore, Arc<dyn Clock>),
     stop: &Stops,
 ) -> App {
@@ -366,27 +368,15 @@ fn app(
     };
     let token = control::token(catalog);
     let guard = Guard::new(address, catalog.settings.url.as_deref(), token.as_deref());
-    let control = Arc::new(control::Controls { engine: engine.clone(), sources: sources.clone() });
-    App::new(control, store.reader().clone(), logs, clock, (info, guard, stop.parts.clone()))
+    App::new(Arc::new(control), store.reader().clone(), logs, clock, (info, guard, stop.parts.clone()))
 }
 
-fn serve(
-    listener: TcpListener,
-    app: App,
-    engine: &Engine,
-    sources: &sources::Handle,
-    stop: CancellationToken,
-) -> JoinHandle<()> {
-    let hooks = Hooks::new(Arc::new(engine.clone()), sources.clone(), secrets(engine), stop.clone());
+fn serve(listener: TcpListener, app: App, hooks: Hooks, stop: CancellationToken) -> JoinHandle<()> {
     let router = web::router_with(app, webhook::route::routes(hooks.clone()));
     tokio::spawn(async move {
-        let until = stop.clone();
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move { until.cancelled().await });
         // Open streams end by the same stop; a client that never reads is not waited for.
         tokio::select! {
-            ended = served => if let Err(problem) = ended {
-                error!("the web server has failed: {problem}");
-            },
+            () = Doors::default().serve(listener, router, stop.clone()) => {}
             () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(2)).await } => {
                 info!("connections that were still open are cut");
             }

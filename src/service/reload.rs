@@ -75,15 +75,19 @@ impl Reload {
         let Ok(read) = tokio::task::spawn_blocking(move || config::load(&file)).await else { return };
         match read {
             Ok(loaded) => {
-                *refused = None;
-                if loaded.catalog.hash != self.in_force {
+                // The one in force is put in force once more when a broken file is mended back to it: that tells everybody
+                // who heard of the refusal that all is well.
+                let is_mended = refused.take().is_some();
+                if is_mended || loaded.catalog.hash != self.in_force {
                     self.activate(loaded).await;
                 }
             }
             Err(problems) => {
                 let text = problems.render(false);
                 if refused.as_ref() != Some(&text) {
-                    error!("the configuration is refused, {} stays in force\n{text}", self.in_force.short());
+                    // The mistakes themselves stand in the event, which is shown as everything that happens is.
+                    let (file, in_force) = (self.file.display(), self.in_force.short());
+                    error!("{file} is refused, {in_force} stays in force; `gristmill check {file}` shows the mistakes");
                     *refused = Some(text.clone());
                     self.submit(Input::Refuse { problems: text }).await;
                 }

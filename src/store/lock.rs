@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::{LOCK_FILE, StoreError};
 
@@ -16,8 +17,25 @@ pub(super) struct Lock {
     _file: File,
 }
 
+/// How long a folder that is in use is asked for. A service that is just ending lets go within it; so does a process that
+/// the holder was starting when it let go, which has the file open until it becomes another program.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Takes the folder, once whoever is about to let go of it has done so.
+pub(super) async fn take_soon(folder: &Path) -> Result<Lock, StoreError> {
+    let until = Instant::now() + WAIT_MAX;
+    loop {
+        match take(folder) {
+            Err(StoreError::InUse { .. }) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            taken => return taken,
+        }
+    }
+}
+
 /// Takes the folder, which is made (for this user alone) if it is not there.
-pub(super) fn take(folder: &Path) -> Result<Lock, StoreError> {
+fn take(folder: &Path) -> Result<Lock, StoreError> {
     let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
     let mut file = open_private(&folder.join(LOCK_FILE)).map_err(unusable)?;
@@ -50,5 +68,20 @@ fn holder(file: &mut File) -> String {
     match (read, text.trim().parse::<u32>()) {
         (Ok(_), Ok(process)) => format!("process {process}"),
         _ => "a process that is just starting".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_that_is_just_let_go_of_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = take_soon(folder.path()).await.unwrap();
+        // Its turn comes when the second one, refused once, waits: there is one thread.
+        let letting_go = tokio::spawn(async move { drop(first) });
+        take_soon(folder.path()).await.unwrap();
+        letting_go.await.unwrap();
     }
 }

@@ -31,7 +31,7 @@ use gristmill_model::Seq;
 use gristmill_schedulers::State;
 
 pub use error::{CommitError, StoreError};
-pub use read::{DueMessage, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
+pub use read::{DeliveryBody, DueMessage, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
 pub use turn::{Answer, Blob, Turn};
 
 use writer::Writer;
@@ -57,7 +57,7 @@ impl Store {
     /// Refused if another process serves the folder, if the schema is newer than this program knows, or if the SQLite
     /// inside this program has known defects.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
-        let lock = lock::take(folder)?;
+        let lock = lock::take_soon(folder).await?;
         let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
         let file = folder.join(DATABASE_FILE);
         // Its companions (the write-ahead log) get the same permissions. The file must be closed before SQLite opens it:

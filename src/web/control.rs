@@ -7,6 +7,8 @@ use gristmill_model::{Catalog, Reason, RepositoryName, RequestId, Seq};
 use gristmill_schedulers::{Input, Reply};
 use tokio::sync::watch;
 
+use crate::sources::webhook::replay::{Replayed, Stored};
+
 /// What the web may ask of the engine. Implemented by the engine, and by nothing else outside tests.
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
@@ -40,6 +42,12 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// In a sentence, why it could not be looked at.
     async fn sweep(&self, repository: RepositoryName) -> Result<(), String>;
+
+    /// Reads a stored webhook request once more, as if it had just come, and records what came of it.
+    ///
+    /// # Errors
+    /// In a sentence, why it could not be read again.
+    async fn replay(&self, stored: Stored<'_>) -> Result<Replayed, String>;
 }
 
 /// A key under which a repeat is recognised.

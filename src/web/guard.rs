@@ -158,7 +158,7 @@ impl Guard {
 /// Splits `name:port`, and `[::1]:port`.
 fn split_port(host: &str) -> (&str, Option<&str>) {
     match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
         _ => (host, None),
     }
 }
@@ -228,6 +228,21 @@ impl Refused {
     }
 }
 
+/// Says whether the percent signs of a path stand for text.
+fn is_text(path: &str) -> bool {
+    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = after.split_at_checked(2).filter(|_| first == b'%').and_then(|(digits, after)| {
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+            Some((u8::from_str_radix(digits, 16).ok()?, after))
+        });
+        let (byte, after) = escaped.unwrap_or((first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
 /// Lets a request through, or answers why not.
 pub async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
     let headers = request.headers();
@@ -238,9 +253,14 @@ pub async fn check(State(app): State<App>, request: Request, next: Next) -> Resp
         fetch_site: text(headers, "sec-fetch-site"),
         authorization: text(headers, header::AUTHORIZATION.as_str()),
     };
-    let Err(refused) = app.guard.decide(claims) else { return next.run(request).await };
-    let (code, message, hint) = refused.words();
     let is_api = is_api_path(request.uri().path());
+    let Err(refused) = app.guard.decide(claims) else {
+        if is_api && !is_text(request.uri().path()) {
+            return ApiError::bad_request("the path is not text in UTF-8").into_response();
+        }
+        return next.run(request).await;
+    };
+    let (code, message, hint) = refused.words();
     let mut response = if is_api {
         ApiError::new(refused.status(), code, message).hint(hint).into_response()
     } else {
@@ -293,6 +313,9 @@ mod tests {
             (post("127.0.0.1.evil.example:8020"), Err(Refused::Host)),
             (post("localhost.evil.example:8020"), Err(Refused::Host)),
             (post(""), Err(Refused::Host)),
+            (post("127.0.0.1:8020@evil.example"), Err(Refused::Host)),
+            (post("localhost:8020.evil.example"), Err(Refused::Host)),
+            (post("evil.example@127.0.0.1:8020"), Err(Refused::Host)),
             // A proxy on this machine brings people from elsewhere: they need a token.
             (post("ci.example.org"), Err(Refused::Port)),
             (Claims { changes: true, ..Claims::default() }, Err(Refused::Host)),

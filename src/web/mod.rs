@@ -2,12 +2,13 @@
 //!
 //! In reading order: [`control`] is all that the web may ask of the engine; [`guard`] says who may change something;
 //! [`api`] are the JSON answers; [`stream`] is the journal as it grows; [`why`] puts what is recorded into sentences;
-//! [`headers`] is what every answer carries; [`pages`] are what people see, with [`static_files`] beside them; [`ansi`]
+//! [`headers`] is what every answer carries; [`doors`] lets connections in; [`pages`] are what people see, with [`static_files`] beside them; [`ansi`]
 //! makes printed text harmless, and [`graph`] lays graphs out.
 
 pub mod ansi;
 pub mod api;
 pub mod control;
+pub mod doors;
 pub mod graph;
 pub mod guard;
 pub mod headers;

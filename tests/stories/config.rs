@@ -42,3 +42,15 @@ async fn a_good_file_comes_into_force_and_a_broken_one_does_not() {
     let build = world.get("/api/v1/builds/2").await;
     assert_eq!(build["steps"][1]["name"], "echo changed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_mended_to_what_it_was_is_said_to_be_good_again() {
+    let (world, _) = World::start(SMALLEST, &["app"]).await;
+    let before = world.get("/api/v1/status").await;
+    world.configure("[[[");
+    let refused = until(&world, "catalog.refused", before["head"].as_i64().unwrap()).await;
+    world.configure(SMALLEST);
+    let good = until(&world, "catalog.activated", refused["seq"].as_i64().unwrap()).await;
+    assert!(good["body"]["hash"].as_str().unwrap().starts_with(before["catalog"].as_str().unwrap()), "{before}");
+    world.settle().await;
+}

@@ -62,12 +62,34 @@ async fn a_signed_push_is_built_once_however_often_it_is_delivered() {
     let body = push(&before, &after);
     let (status, answer) = deliver(&world, "d-1", &body, &signature(&body)).await;
     assert!(status.is_success(), "{status} {answer}");
-    let (status, _) = deliver(&world, "d-1", &body, &signature(&body)).await;
-    assert!(status.is_success());
+    assert_eq!(deliver(&world, "d-1", &body, &signature(&body)).await, (reqwest::StatusCode::OK, answer));
     world.notice("app").await;
     assert_eq!(world.builds().await, ["check success"]);
     assert_eq!(world.get("/api/v1/changes").await["items"].as_array().unwrap().len(), 1);
     assert_eq!(world.get("/api/v1/deliveries").await["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_delivery_is_read_again_as_it_came() {
+    let (world, app) = world().await;
+    let before = crate::support::git(&app.clone, &["rev-parse", "HEAD"]);
+    let after = app.push("main", "by hook", &[("a", "1")]);
+    let body = push(&before, &after);
+    let cut = &body[..body.len() / 2];
+    for (key, body) in [("d-1", cut), ("d-2", &body)] {
+        assert!(deliver(&world, key, body, &signature(body)).await.0.is_success());
+    }
+    world.notice("app").await;
+    for (id, told) in [(1, "the JSON ends early"), (2, "nothing new")] {
+        let request = world.http().post(world.url(&format!("/api/v1/deliveries/{id}/replay")));
+        let (status, answer) = world.ask(request.header("Content-Type", "application/json").body("{}")).await;
+        let result = answer["result"].as_str().unwrap_or_default();
+        assert!(status.is_success() && result.starts_with("replayed: ") && result.contains(told), "{status} {answer}");
+        let kept = world.get("/api/v1/deliveries").await;
+        assert!(kept["items"].as_array().unwrap().iter().any(|one| one["result"] == result), "{kept}");
+    }
+    world.settle().await;
+    assert_eq!(world.builds().await, ["check success"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,7 @@ pub async fn run(options: Options, master: Arc<dyn Master>, stop: CancellationTo
         workspaces: Workspaces::new(folder.path.join("workspaces")),
         environment: options.environment.clone(),
         log_bytes_max: options.log_bytes_max,
+        disk_bytes_min: options.disk_bytes_min,
         data: folder.path.clone(),
         token: folder.token.clone(),
     };

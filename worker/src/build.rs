@@ -24,9 +24,6 @@ const AFTER_CANCEL_MAX: Duration = Duration::from_secs(5 * 60);
 /// A build that is older than this may have seen the system's process ids begin again.
 const PIDS_ASCEND_FOR: Duration = Duration::from_secs(1);
 
-/// A disk with less room than this is full.
-const DISK_BYTES_MIN: u64 = 1024 * 1024;
-
 /// Bytes of a command that its log's heading shows.
 const HEADING_BYTES_MAX: usize = 4096;
 
@@ -36,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) workspaces: Workspaces,
     pub(crate) environment: std::collections::BTreeMap<String, String>,
     pub(crate) log_bytes_max: u64,
+    pub(crate) disk_bytes_min: u64,
     /// The worker's own folder.
     pub(crate) data: PathBuf,
     /// Marks this worker's processes.
@@ -189,7 +187,7 @@ impl Build<'_> {
             Ok(summary) => StepResult::success(summary),
             Err(error) => {
                 let mut result = error.into_result(self.controls.cancelled_by());
-                if result.again && is_full(&root) {
+                if result.again && is_full(&root, self.shared.disk_bytes_min) {
                     result.summary = cut(format!("{}; the disk is full", result.summary));
                 }
                 result
@@ -218,7 +216,7 @@ impl Build<'_> {
                 let result = StepResult::of_run(&step.name, &step.rules, &end);
                 if result.outcome == Outcome::Failure
                     && result.cause != Some(Cause::Limit)
-                    && is_full(&step_order.folder)
+                    && is_full(&step_order.folder, self.shared.disk_bytes_min)
                 {
                     StepResult::broken(format!("{}; the disk is full", result.summary))
                 } else {
@@ -311,10 +309,10 @@ fn spawn_trouble(error: &ExecutorError, step: &StepRecipe) -> StepResult {
 }
 
 /// Says whether the disk below a folder is full: then a failure says nothing about the code.
-fn is_full(folder: &Path) -> bool {
+fn is_full(folder: &Path, bytes_min: u64) -> bool {
     nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| {
         let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-        free < DISK_BYTES_MIN || (disk.files() > 0 && disk.files_available() == 0)
+        free < bytes_min || (disk.files() > 0 && disk.files_available() == 0)
     })
 }
 

@@ -9,6 +9,9 @@ use gristmill_model::protocol::limit;
 use crate::Backoff;
 use crate::environment;
 
+/// A disk with less free bytes than this is full, unless it is said otherwise.
+const DISK_BYTES_MIN: u64 = 1024 * 1024;
+
 /// What a worker is told when it starts.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -24,6 +27,8 @@ pub struct Options {
     pub environment: BTreeMap<String, String>,
     /// Bytes of one step's log; of what is more than that only the end is kept.
     pub log_bytes_max: u64,
+    /// A disk of workspaces with less free bytes than this is full: what fails there says nothing about the code.
+    pub disk_bytes_min: u64,
     /// The waits before something is said again to a service that cannot take it.
     pub backoff: Backoff,
 }
@@ -39,6 +44,7 @@ impl Options {
             data,
             environment: environment::base(std::env::vars_os()),
             log_bytes_max: limit::LOG_BYTES_MAX,
+            disk_bytes_min: DISK_BYTES_MIN,
             backoff: Backoff::default(),
         }
     }

@@ -92,6 +92,8 @@ pub(crate) enum PathError {
     Link { path: String, link: String },
     #[error("`{path}` is not a folder")]
     NotAFolder { path: String },
+    #[error("the build's folder is gone: did an earlier step delete it?")]
+    Gone,
     #[error("cannot make the folder `{path}`")]
     Io {
         path: String,
@@ -103,7 +105,7 @@ pub(crate) enum PathError {
 impl PathError {
     /// Says whether another attempt may do better.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Io { .. })
+        matches!(self, Self::Io { .. } | Self::Gone)
     }
 }
 
@@ -148,6 +150,9 @@ pub(crate) fn folder_for_checkout(root: &Path, path: &str) -> Result<PathBuf, Pa
 
 /// Gives the folder that a step runs in, and makes it if need be. Symbolic links may lead about inside the build's folder.
 pub(crate) fn folder_for_step(root: &Path, path: &str) -> Result<PathBuf, PathError> {
+    if !root.is_dir() {
+        return Err(PathError::Gone);
+    }
     if path.is_empty() {
         return Ok(root.to_owned());
     }

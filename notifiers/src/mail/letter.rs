@@ -34,7 +34,8 @@ pub(super) fn compose(from: &Mailbox, instance: &str, message: &Message) -> Resu
     let mut builder = lettre::Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to))
-        .subject(text::one_line(&message.subject, SUBJECT_BYTES_MAX))
+        // What a stranger wrote must not be read as an encoded word, which could stand for any text.
+        .subject(text::one_line(&message.subject, SUBJECT_BYTES_MAX).replace("=?", "= ?"))
         .date(sent_at)
         .message_id(Some(format!("<{id}@{instance}>")))
         .header(AutoSubmitted);
@@ -134,6 +135,13 @@ mod tests {
         let mail = written(&message);
         assert!(mail.is_ascii() && mail.lines().all(|line| line.len() <= 998));
         assert!(mail.contains("Subject: broke: =?utf-8?b?"), "{mail}");
+    }
+
+    #[test]
+    fn an_encoded_word_that_a_stranger_wrote_stays_as_it_is_written() {
+        let mut message = sample::message("ada@example.org");
+        message.subject = "broke: =?utf-8?q?fixed?= on main".to_owned();
+        assert!(written(&message).contains("Subject: broke: = ?utf-8?q?fixed?= on main\r\n"));
     }
 
     #[test]

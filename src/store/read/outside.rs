@@ -138,6 +138,7 @@ const MESSAGES: &str =
     "SELECT id, body, state, attempts, due_at, error, receipt FROM outbox WHERE id < $1 ORDER BY id DESC LIMIT $2";
 const MESSAGES_OF_INCIDENT: &str = "SELECT id, body, state, attempts, due_at, error, receipt FROM outbox \
                                     WHERE incident = $3 AND id < $1 ORDER BY id DESC LIMIT $2";
+const MESSAGE: &str = "SELECT id, body, state, attempts, due_at, error, receipt FROM outbox WHERE id = $1 LIMIT 1";
 const CATALOG: &str = "SELECT at FROM catalog WHERE active = 1 LIMIT 1";
 
 #[cfg(test)]
@@ -239,6 +240,15 @@ impl Reader {
     pub async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, ReadError> {
         let row = sqlx::query(DELIVERY).bind(id.0).fetch_optional(self.pool()).await?;
         row.map(|row| delivery_row(&Cells(&row))).transpose()
+    }
+
+    /// Finds a message.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn find_message(&self, id: MessageId) -> Result<Option<MessageRow>, ReadError> {
+        let row = sqlx::query(MESSAGE).bind(id.0).fetch_optional(self.pool()).await?;
+        row.map(|row| message_row(&Cells(&row))).transpose()
     }
 
     /// Lists workers with the builds that they have.

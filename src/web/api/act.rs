@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 
 use super::ask::{Body, idempotency_key, number, person};
 use super::error::{ApiError, cut};
+use crate::chain::chain;
+use crate::sources::webhook::replay::{Replayed, Stored};
+use crate::store::DeliveryBody;
 use crate::web::App;
 use crate::web::control::{NotSubmitted, Once};
 
@@ -145,8 +148,8 @@ pub(super) async fn sweep(
     Ok(Json(json!({"repository": name, "swept": true})))
 }
 
-/// `POST /deliveries/{id}/replay`: what the delivery announced is looked for in the repository itself, which is where
-/// the truth is.
+/// `POST /deliveries/{id}/replay`: reads it again, as if it had just come. One whose body is no longer kept can only make
+/// us look at its repository.
 pub(super) async fn replay(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -154,14 +157,23 @@ pub(super) async fn replay(
 ) -> Result<Json<Value>, ApiError> {
     let id = DeliveryId(number("delivery", &id)?);
     let delivery = app.reader.find_delivery(id).await?;
-    let delivery = delivery.ok_or_else(|| ApiError::not_found(format!("delivery {id}")))?;
-    sweep_now(&app, &delivery.repository).await?;
-    let result = "replayed: the repository was looked at again".to_owned();
-    let input = Input::DeliveryRead { delivery: id, result: result.clone() };
-    match app.engine.submit(input).await.map_err(ApiError::unavailable)? {
-        Reply::Refused(denial) => Err(ApiError::of_denial(&denial)),
-        _ => Ok(Json(json!({"delivery": id, "repository": delivery.repository, "result": result}))),
-    }
+    let repository = delivery.ok_or_else(|| ApiError::not_found(format!("delivery {id}")))?.repository;
+    let kept = app.reader.delivery_body(id).await.map_err(|error| ApiError::unavailable(chain(&error)))?;
+    let Some(DeliveryBody { headers, body }) = kept else {
+        sweep_now(&app, &repository).await?;
+        let result = "replayed: its body is no longer kept; the repository was looked at".to_owned();
+        let input = Input::DeliveryRead { delivery: id, result: result.clone() };
+        return match app.engine.submit(input).await.map_err(ApiError::unavailable)? {
+            Reply::Refused(denial) => Err(ApiError::of_denial(&denial)),
+            _ => Ok(Json(json!({"delivery": id, "repository": repository, "changes": [], "result": result}))),
+        };
+    };
+    let stored = Stored { delivery: id, repository: &repository, headers: &headers, body: &body };
+    let Replayed { changes, result } = app.engine.replay(stored).await.map_err(|why| {
+        ApiError::new(StatusCode::CONFLICT, "not-replayed", format!("delivery {id} was not read again: {why}"))
+            .hint("GET /repositories shows which repositories have a webhook")
+    })?;
+    Ok(Json(json!({"delivery": id, "repository": repository, "changes": changes, "result": result})))
 }
 
 async fn sweep_now(app: &App, name: &RepositoryName) -> Result<(), ApiError> {

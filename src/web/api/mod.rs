@@ -56,7 +56,7 @@ const PATHS: [(&str, &str, &str); 31] = [
     ("POST", "/requests/{id}/cancel", "{by}"),
     ("POST", "/buildsets/{id}/cancel", "{by}"),
     ("POST", "/repositories/{name}/sweep", "looks at a repository now"),
-    ("POST", "/deliveries/{id}/replay", "looks again at what a delivery announced"),
+    ("POST", "/deliveries/{id}/replay", "reads a webhook request once more, as if it had just come"),
 ];
 
 /// Says whether a path is the API's, so that its errors are JSON.

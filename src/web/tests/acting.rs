@@ -1,6 +1,8 @@
 //! What is changed.
 
 use axum::http::StatusCode;
+use gristmill_model::{Movement, RefName, RefUpdate, Revision};
+use gristmill_schedulers::Reply;
 use serde_json::json;
 
 use super::world::World;
@@ -71,9 +73,34 @@ async fn a_repository_is_looked_at_and_a_delivery_read_again() {
     assert_eq!(world.post("/api/v1/repositories/core/sweep", &json!({})).await.status, StatusCode::OK);
     let answer = world.post("/api/v1/deliveries/1/replay", &json!({})).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    assert_eq!(world.swept(), ["core", "core"]);
+    assert_eq!(answer.json()["changes"], json!([7]));
+    assert_eq!(world.swept(), ["core"]);
     let deliveries = world.get("/api/v1/deliveries").await.json();
-    assert_eq!(deliveries["items"][0]["result"], "replayed: the repository was looked at again");
+    assert_eq!(deliveries["items"][0]["result"], "replayed: 2 bytes");
     assert_eq!(deliveries["items"][0]["bytes"], 2);
     assert_eq!(world.post("/api/v1/deliveries/2/replay", &json!({})).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_again_is_answered_as_the_first_time() {
+    let world = World::lived().await;
+    let update = |old: &str, new: &str| RefUpdate {
+        reference: RefName::of_branch("side"),
+        old: (!old.is_empty()).then(|| Revision(old.to_owned())),
+        new: Some(Revision(new.to_owned())),
+        movement: if old.is_empty() { Movement::Created } else { Movement::Moved },
+        commits: Vec::new(),
+        incomplete: false,
+    };
+    let told = |reply| match reply {
+        Reply::Delivered { delivery, repeat, changes, .. } => (delivery.0, repeat, changes),
+        other => panic!("{other:?}"),
+    };
+    let (a, b) = ("a".repeat(40), "b".repeat(40));
+    let (first, repeat, changes) = told(world.deliver_as("guid-2", Some(update("", &a))).await);
+    assert!(!repeat && changes.len() == 1, "{changes:?}");
+    // Others come between.
+    told(world.deliver_as("guid-3", Some(update(&a, &b))).await);
+    let again = told(world.deliver_as("guid-2", Some(update("", &a))).await);
+    assert_eq!(again, (first, true, changes));
 }

@@ -16,6 +16,7 @@ async fn mistakes_are_named() {
         "/api/v1/builds/99",
         "/api/v1/builds/first",
         "/api/v1/builds/-1",
+        "/api/v1/changes/%ff",
         "/api/v1/buildsets/99999999999999999999",
         "/api/v1/builds?colour=red",
         "/api/v1/builds?outcome=sad",
@@ -42,6 +43,8 @@ async fn mistakes_are_named() {
           404 not-found: there is no build `first` (no hint)
         /api/v1/builds/-1
           404 not-found: there is no build `-1` (no hint)
+        /api/v1/changes/%ff
+          400 bad-request: the path is not text in UTF-8 (no hint)
         /api/v1/buildsets/99999999999999999999
           404 not-found: there is no buildset `99999999999999999999` (no hint)
         /api/v1/builds?colour=red
@@ -103,13 +106,13 @@ async fn bodies_are_strict() {
         {"parameters":{}}
           422 invalid: size: a value must be given (no hint)
         {"parameters":{"other":"x","size":3}}
-          422 invalid: other: there is no such parameter; there are branch, size, branch, revision (no hint)
+          422 invalid: other: there is no such parameter; there are branch, size, revision (no hint)
         {"by":"a\nb","parameters":{"size":3}}
           422 invalid: by: a name has at most 256 bytes and no control characters (no hint)
         []
           400 bad-request: the body cannot be read: it is not a JSON object (no hint)
         push
-          409 not-now: `push` is a any-branch scheduler; only a force scheduler can be started (no hint)
+          409 not-now: `push` is of kind any-branch; only a force scheduler can be started (no hint)
         none
           404 not-found: there is no scheduler `none` (no hint)
         build 9

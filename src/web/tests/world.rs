@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::engine::turns::{self, Dispatch, Options};
 use crate::engine::{self, Engine, EngineError};
 use crate::logs::LogStore;
+use crate::sources::webhook::replay::{Replayed, Stored};
 use crate::store::Store;
 use crate::web::{App, Control, Guard, Info, NotSubmitted, Once, router};
 
@@ -109,6 +110,15 @@ impl Control for Desk {
         }
         self.swept.lock().unwrap().push(repository);
         Ok(())
+    }
+
+    async fn replay(&self, stored: Stored<'_>) -> Result<Replayed, String> {
+        if stored.repository.as_str() == "site" {
+            return Err("`site` has no webhook any more".to_owned());
+        }
+        let result = format!("replayed: {} bytes", stored.body.len());
+        self.submit(Input::DeliveryRead { delivery: stored.delivery, result: result.clone() }).await?;
+        Ok(Replayed { changes: vec![ChangeId(7)], result })
     }
 }
 
@@ -282,23 +292,26 @@ impl World {
             commits: vec![commit],
             incomplete: false,
         };
-        let sighting =
-            Sighting { repository: "core".into(), via: Via::Poll, first_sight: false, updates: vec![update] };
-        self.happen(Input::Sight(sighting)).await
+        self.happen(Input::Sight(sighting(update))).await
     }
 
     pub(super) async fn deliver(&self) {
+        self.deliver_as("guid-1", None).await;
+    }
+
+    /// Has a webhook request come, which may tell a movement.
+    pub(super) async fn deliver_as(&self, key: &str, update: Option<RefUpdate>) -> Reply {
         let body = b"{}".to_vec();
         let delivery = NewDelivery {
             repository: "core".into(),
-            key: "guid-1".to_owned(),
+            key: key.to_owned(),
             event: "push".to_owned(),
             sha256: Digest::of(&body).0,
             headers: "{}".to_owned(),
             body,
-            sighting: None,
+            sighting: update.map(sighting),
         };
-        self.happen(Input::Deliver(delivery)).await;
+        self.happen(Input::Deliver(delivery)).await
     }
 
     /// Lets time pass.
@@ -346,4 +359,8 @@ pub(super) fn sentences(answer: &Answer) -> String {
     let lines = value["answer"].as_array().unwrap_or_else(|| panic!("{value}"));
     let lines: Vec<&str> = lines.iter().map(|line| line.as_str().unwrap()).collect();
     lines.join("\n")
+}
+
+fn sighting(update: RefUpdate) -> Sighting {
+    Sighting { repository: "core".into(), via: Via::Poll, first_sight: false, updates: vec![update] }
 }

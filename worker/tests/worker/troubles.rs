@@ -157,23 +157,57 @@ async fn a_second_worker_with_the_same_folder_is_refused() {
     assert!(matches!(second, Err(WorkerError::InUse { .. })), "{second:?}");
 }
 
+/// A disk of two megabytes, as long as it is needed. Only the superuser can have one.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: std::path::PathBuf) -> Option<Self> {
+        std::fs::create_dir(&folder).unwrap();
+        let mount = ["-t", "tmpfs", "-o", "size=2m", "tmpfs"];
+        let mounted = std::process::Command::new("mount").args(mount).arg(&folder).output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a test that fails leaves its worker running for a moment.
+        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+/// Fills a disk, and gives what was reported. `set` says where the disk is.
+async fn filled(set: impl FnOnce(&mut gristmill_worker::Options), onto: &str) -> crate::service::Ended {
+    let mut full = World::start_with(set).await;
+    let ended = full.run(vec![script("fill", &format!("cat /dev/zero > {onto}"))]).await;
+    full.stop().await;
+    ended
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_not_the_codes_fault() {
-    let world = World::start().await;
-    let small = world.path("small");
-    std::fs::create_dir(&small).unwrap();
-    let mount = ["-t", "tmpfs", "-o", "size=2m", "tmpfs"];
-    let is_mounted =
-        std::process::Command::new("mount").args(mount).arg(&small).output().is_ok_and(|it| it.status.success());
-    if !is_mounted {
-        // Only the superuser can have a disk that is this small.
-        return;
+    const END: &str = "retry (infrastructure): step fill: exit code 1; the disk is full";
+    // For everybody: a write that fails as on a full disk, where so much must be free that no disk has it.
+    let ended = filled(|options| options.disk_bytes_min = u64::MAX, "/dev/full").await;
+    assert_eq!(ended.end(), END);
+    assert!(ended.log(0).to_lowercase().contains("no space left"), "{}", ended.log(0));
+    let ended = filled(|_| {}, "/dev/full").await;
+    assert_eq!(ended.end(), "failure (code): step fill: exit code 1", "the worker's disk has room");
+    // Besides, where it may be had: a disk that is full in truth, also for what the worker itself writes.
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(small) = SmallDisk::mount(folder.path().join("small")) {
+        let ended = filled(|options| options.data = small.0.join("worker"), "zeros").await;
+        assert_eq!(ended.end(), END);
+        assert!(matches!(ended.seen.reports[0], ReportBody::Started));
     }
-    let mut full = World::start_with(|options| options.data = small.join("worker")).await;
-    let ended = full.run(vec![script("fill", "cat /dev/zero > zeros")]).await;
-    full.stop().await;
-    let unmounted = std::process::Command::new("umount").arg(&small).status().unwrap();
-    assert!(unmounted.success());
-    assert_eq!(ended.end(), "retry (infrastructure): step fill: exit code 1; the disk is full");
-    assert!(matches!(ended.seen.reports[0], ReportBody::Started));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_deletes_its_folder_is_told_so() {
+    let world = World::start().await;
+    let ended = world.run(vec![script("tidy", "rm -rf \"$PWD\""), script("test", "true")]).await;
+    assert_eq!(
+        ended.end(),
+        "retry (infrastructure): step test: the build's folder is gone: did an earlier step delete it?"
+    );
 }
