@@ -62,6 +62,7 @@ fn render(look: Look, status: &Status, now: Timestamp) -> String {
     let failing: Vec<String> = status.sources.iter().filter_map(|it| source(look, it)).collect();
     let all_well = format!("{} seen", count(status.sources.len(), "repository").replace("repositorys", "repositories"));
     section("sources", failing, 0, &all_well);
+    section("service", troubles(look, status), 0, "well");
     section("workers", workers(look, &status.workers), 0, "none has joined");
     text
 }
@@ -102,6 +103,21 @@ fn source(look: Look, source: &Source) -> Option<String> {
     }
     let error = source.error.as_deref().unwrap_or("it cannot be read");
     Some(format!("{} {}  {}", look.sign("warnings"), clip(&source.repository, 40), clip(error, SENTENCE_WIDTH)))
+}
+
+/// What the service itself suffers from.
+fn troubles(look: Look, status: &Status) -> Vec<String> {
+    let sign = look.sign("warnings");
+    let refused = status.catalog_problem.iter().map(|problem| {
+        let first = problem.problems.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+        format!("{sign} the configuration's file has mistakes: {}", clip(first.trim(), SENTENCE_WIDTH))
+    });
+    let silent = status.silent_notifiers.iter().map(|silent| {
+        let messages = if silent.waiting == 1 { "message waits" } else { "messages wait" };
+        let (name, error) = (clip(&silent.notifier, 40), clip(&silent.error, SENTENCE_WIDTH));
+        format!("{sign} {} {messages} for {name}: {error}", silent.waiting)
+    });
+    refused.chain(silent).collect()
 }
 
 fn workers(look: Look, workers: &[Worker]) -> Vec<String> {

@@ -34,6 +34,30 @@ pub struct Status {
     pub sources: Vec<Source>,
     /// Workers.
     pub workers: Vec<Worker>,
+    /// The mistakes of the configuration's file, if it was refused.
+    pub catalog_problem: Option<CatalogProblem>,
+    /// Notifiers whose messages wait after a failure.
+    pub silent_notifiers: Vec<SilentNotifier>,
+}
+
+/// A configuration that was refused.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CatalogProblem {
+    /// The mistakes, as `check` shows them.
+    pub problems: String,
+}
+
+/// A notifier that reaches nobody.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct SilentNotifier {
+    /// Its name.
+    pub notifier: String,
+    /// How many messages wait.
+    pub waiting: u32,
+    /// What the last failure was.
+    pub error: String,
 }
 
 /// How many there are of what.

@@ -15,6 +15,8 @@ CREATE TABLE event (
 ) STRICT;
 
 -- How far each follower has read. The one called `announcer` is the engine's.
+CREATE INDEX event_catalog ON event (seq) WHERE kind IN ('catalog.activated', 'catalog.refused');
+
 CREATE TABLE cursor (
     consumer TEXT PRIMARY KEY,
     seq INTEGER NOT NULL

@@ -18,6 +18,7 @@ pub mod overview;
 pub mod request;
 pub mod row;
 pub mod scheduler;
+pub mod trouble;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use overview::{Overview, ProjectRow, StripCell, Totals};
 pub use request::{NeedRow, RequestDetail, RequestRow};
 pub use row::{Page, ReadError};
 pub use scheduler::{HeldRow, SchedulerState, TimerRow};
+pub use trouble::{CatalogProblem, SilentNotifier};
 
 use super::dialect::Pool;
 

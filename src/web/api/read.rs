@@ -57,6 +57,8 @@ pub(super) async fn status(State(app): State<App>, _: Asked<NoQuery>) -> Answer<
         .collect();
     let workers = app.reader.workers().await?;
     let since = app.reader.catalog_since().await?;
+    let catalog_problem = app.reader.catalog_problem().await?;
+    let notifiers = app.reader.silent_notifiers().await?;
     Ok(Json(json!({
         "version": app.info.version,
         "demo": app.info.demo,
@@ -65,6 +67,8 @@ pub(super) async fn status(State(app): State<App>, _: Asked<NoQuery>) -> Answer<
         "catalog": app.engine.catalog().hash,
         "catalog_file": app.info.catalog_file,
         "catalog_since": since.map(|at| at.to_rfc3339()),
+        "catalog_problem": catalog_problem,
+        "silent_notifiers": notifiers,
         "head": head,
         "counts": totals,
         "incidents": incidents,

@@ -9,7 +9,7 @@ use gristmill_model::{Outcome, ProjectName, RequestState};
 use super::shell::{Shell, Shown, answer, blocking, page, reasons};
 use super::show::{self, Markup, Sign};
 use crate::logs::{LogStore, Mark};
-use crate::store::read::{BuildRow, IncidentRow, ProjectRow, RequestRow};
+use crate::store::read::{BuildRow, IncidentRow, ProjectRow, ReadError, RequestRow};
 use crate::web::{App, ansi};
 
 /// Builders that one incident names; more are counted.
@@ -125,10 +125,7 @@ async fn overview_page(app: &App) -> Shown {
     let workers = app.reader.workers().await?;
     let here = workers.iter().filter(|worker| worker.connected);
     let slots = here.fold((0, 0), |(busy, all), worker| (busy + worker.builds.len(), all + worker.slots as usize));
-    let troubles = app.reader.repositories().await?.into_iter().filter(|repository| repository.failures > 0);
-    let troubles = troubles.map(|repository| {
-        (repository.name.0, ansi::one_line(&repository.error.unwrap_or_else(|| "cannot be read".to_owned())))
-    });
+    let troubles = troubles(app).await?;
     let is_new = overview.projects.iter().all(|project| project.strip.is_empty())
         && overview.running.is_empty()
         && overview.waiting.is_empty();
@@ -140,10 +137,29 @@ async fn overview_page(app: &App) -> Shown {
         fixed: overview.fixed.iter().map(|incident| fixed_view(incident, now)).collect(),
         projects: overview.projects.into_iter().map(project_view).collect(),
         builders: catalog.builders.len(),
-        troubles: troubles.collect(),
+        troubles,
         slots,
         shell,
     })
+}
+
+/// What the service itself suffers from: what, and why.
+async fn troubles(app: &App) -> Result<Vec<(String, String)>, ReadError> {
+    let failing = app.reader.repositories().await?.into_iter().filter(|repository| repository.failures > 0);
+    let failing = failing.map(|repository| {
+        let why = ansi::one_line(&repository.error.unwrap_or_default());
+        (format!("{} cannot be read.", repository.name), why)
+    });
+    let refused = app.reader.catalog_problem().await?.map(|problem| {
+        let first = problem.problems.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let what = "The configuration's file has mistakes; what was in force before stays in force.".to_owned();
+        (what, ansi::one_line(first))
+    });
+    let silent = app.reader.silent_notifiers().await?.into_iter().map(|silent| {
+        let messages = if silent.waiting == 1 { "message waits" } else { "messages wait" };
+        (format!("{} {messages} for {}.", silent.waiting, silent.notifier), ansi::one_line(&silent.error))
+    });
+    Ok(refused.into_iter().chain(failing).chain(silent).collect())
 }
 
 /// Finds the first line of a log that looks like an error.
