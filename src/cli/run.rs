@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::{Cli, Command, DEFAULT_FILE, Global, ServeArgs};
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::terminal::{Ink, Look, line};
+use super::terminal::{Ink, Look, complain, line};
 use super::{
     cancel, check, completions, explain, force, graph, init, logs, replay, schema, serve, status, sweep, watch, why,
 };
@@ -29,6 +29,11 @@ impl Context {
     /// Prints an answer as it came.
     pub(crate) fn json(&self, value: &Value) -> Result<(), Failure> {
         Ok(line(&format!("{value:#}"))?)
+    }
+
+    /// Prints one of several objects: each on a line of its own.
+    pub(crate) fn json_line(&self, value: &Value) -> Result<(), Failure> {
+        Ok(line(&value.to_string())?)
     }
 
     /// Prints a line unless only results are wanted.
@@ -100,7 +105,7 @@ fn report(context: &Context, failure: &Failure) {
             return;
         }
     }
-    eprintln!("{} {failure}", context.look.paint(Ink::Red, "gristmill:"));
+    complain(&format!("{} {failure}", context.look.paint(Ink::Red, "gristmill:")));
 }
 
 #[cfg(test)]
