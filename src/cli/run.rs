@@ -36,9 +36,9 @@ impl Context {
         Ok(line(&value.to_string())?)
     }
 
-    /// Prints a line unless only results are wanted.
+    /// Prints a line for people: unless only results are wanted, or a program reads.
     pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
-        if self.global.quiet { Ok(()) } else { Ok(line(text)?) }
+        if self.global.quiet || self.global.json { Ok(()) } else { Ok(line(text)?) }
     }
 
     /// Prints a result.

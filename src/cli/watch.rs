@@ -205,9 +205,7 @@ impl<'a> Watcher<'a> {
         let answer: Value = self.client.read(&["builds", &id.to_string()], &[]).await?;
         let build: Build = serde_json::from_value(answer.clone()).map_err(Failure::broken)?;
         self.learn_build(&build);
-        if !self.context.global.json {
-            self.context.say(&stands(self.context.look, &build))?;
-        }
+        self.context.say(&stands(self.context.look, &build))?;
         self.already = build.outcome.as_deref().and_then(Outcome::parse);
         self.tell_end(&answer)
     }
@@ -233,9 +231,7 @@ impl<'a> Watcher<'a> {
                 self.learn_build(&build);
             }
         }
-        if !self.context.global.json {
-            self.context.say(super::graph::render_buildset(self.context.look, &buildset).trim_end())?;
-        }
+        self.context.say(super::graph::render_buildset(self.context.look, &buildset).trim_end())?;
         self.already = buildset.outcome.as_deref().and_then(Outcome::parse);
         self.tell_end(&answer)
     }
@@ -311,7 +307,7 @@ impl<'a> Watcher<'a> {
 
     fn ended(&self, outcome: Outcome) -> Result<Exit, Failure> {
         let exit = Exit::of_outcome(outcome);
-        if exit != Exit::Done && !self.context.global.json {
+        if exit != Exit::Done {
             match self.wanted {
                 Wanted::Buildset(id) => self.context.say(&format!("  more  gristmill why buildset {id}"))?,
                 Wanted::Build(id) => self.context.say(&format!("  more  gristmill logs {id} --errors"))?,
