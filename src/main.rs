@@ -31,6 +31,8 @@ fn log_to_standard_error(cli: &Cli) {
     let filter = EnvFilter::try_from_env("GRISTMILL_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colored).with_writer(std::io::stderr);
+    // What cannot be written is left out: saying so would be written to the same place, and panic there.
+    let builder = builder.log_internal_errors(false);
     match cli.global.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),

@@ -47,6 +47,21 @@ fn nothing_is_left_to_be_done() {
 }
 
 #[test]
+fn commands_outlive_standard_error() {
+    // These panic when nobody takes what they print; `complain` does not.
+    let words = [concat!("epri", "ntln!("), concat!("epri", "nt!("), concat!("pri", "ntln!("), concat!("pri", "nt!(")];
+    let mut problems = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("src") && !is_test(path)) {
+        for (line, number) in text.lines().zip(1..) {
+            if words.iter().any(|word| line.contains(word)) {
+                problems.push(format!("{}:{number}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    check("panics when nobody listens", &problems);
+}
+
+#[test]
 fn lints_are_silenced_with_a_reason() {
     let allow = concat!("#[", "allow(");
     let ignore = concat!("#[", "ignore");

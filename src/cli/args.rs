@@ -29,8 +29,9 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done, outcome success    1 outcome failure      2 usage           3 configuration invalid
-  4 server not reached       5 not permitted        7 exception or cancelled
-  8 not found or ambiguous   130 detached by Ctrl-C";
+  4 server not reached       5 not permitted        8 not found or ambiguous
+  7 outcome exception or cancelled, or what is needed is broken or taken, such as the port or the data folder
+  130 detached by Ctrl-C";
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]

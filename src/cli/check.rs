@@ -6,7 +6,7 @@ use super::args::{CheckArgs, CheckFormat};
 use super::exit::{Exit, Failure};
 use super::narrate::count;
 use super::run::Context;
-use super::terminal::{Ink, Look};
+use super::terminal::{Ink, Look, complain};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub(crate) fn run(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
@@ -38,7 +38,7 @@ fn show(context: &Context, format: CheckFormat, found: &Diagnostics) -> Result<(
 /// Reads a configuration for another command; its mistakes go to standard error.
 pub(crate) fn load(context: &Context, file: &Path) -> Result<Loaded, Failure> {
     config::load(file).map_err(|mistakes| {
-        eprintln!("{}", mistakes.render(context.look.color).trim_end());
+        complain(mistakes.render(context.look.color).trim_end());
         Failure::new(Exit::Invalid, format!("{} cannot be used", file.display()))
             .hint(format!("`gristmill check {}` shows this again", file.display()))
     })

@@ -19,7 +19,8 @@ pub enum Exit {
     NotReached,
     /// The service did not permit it.
     NotPermitted,
-    /// An outcome was exception or cancelled, or something around the command broke.
+    /// An outcome was exception or cancelled, or what the command needs is broken or taken: a file, the port, the data
+    /// folder.
     Broken,
     /// There is no such thing, or more than one.
     NotFound,

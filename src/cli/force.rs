@@ -25,6 +25,9 @@ pub(crate) async fn run(context: &Context, args: ForceArgs) -> Result<Exit, Fail
     }
     let page = client.page(&format!("/buildsets/{}", forced.buildset));
     if args.watch {
+        if context.global.json {
+            context.json_line(&answer)?;
+        }
         context.say(&format!("  buildset {}  {page}", forced.buildset))?;
         let what = vec!["buildset".to_owned(), forced.buildset.to_string()];
         return watch::run(context, &WatchArgs { what, exit_status: true }).await;

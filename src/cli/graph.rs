@@ -22,6 +22,12 @@ pub(crate) async fn run(context: &Context, args: &GraphArgs) -> Result<Exit, Fai
             of_buildset(&buildset)
         }
         None => {
+            if !args.file.exists() {
+                return Err(Failure::new(Exit::Invalid, format!("there is no {}", args.file.display())).hint(
+                    "--file names the configuration; a running service is asked for a buildset's graph by its number: \
+                     `gristmill graph 3`",
+                ));
+            }
             let catalog = check::load(context, &args.file)?.catalog;
             match &args.what {
                 Some(name) => of_scheduler(name, find(&catalog, name)?),

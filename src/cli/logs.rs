@@ -4,13 +4,13 @@ use std::io::Write;
 use std::time::Duration;
 
 use gristmill_model::Outcome;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::LogsArgs;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::run::Context;
-use super::terminal::{Ink, LogText, clean, clip};
+use super::terminal::{Ink, LogText, clean, clip, complain};
 use super::view::{Build, LogLine, LogLines, Step};
 
 /// The wait before a growing log is looked at again.
@@ -18,6 +18,9 @@ const FOLLOW_WAIT: Duration = Duration::from_millis(300);
 
 /// Lines asked for in one request.
 const LINES_MAX: u64 = 1_000;
+
+/// Bytes of one line that `--json` gives; of a longer one the rest is left out.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) async fn run(context: &Context, args: &LogsArgs) -> Result<Exit, Failure> {
     let client = context.client()?;
@@ -27,7 +30,9 @@ pub(crate) async fn run(context: &Context, args: &LogsArgs) -> Result<Exit, Fail
     if args.errors {
         let step = chosen(&build, args.step.as_deref())?;
         let number = step.number.to_string();
-        return show_lines(context, client.read(&["builds", &id, "steps", &number, "errors"], &[]).await?);
+        let answer = client.read(&["builds", &id, "steps", &number, "errors"], &[]).await?;
+        show_lines(context, step.number, answer)?;
+        return Ok(Exit::Done);
     }
     if let Some(range) = &args.lines {
         let step = chosen(&build, args.step.as_deref())?;
@@ -39,7 +44,8 @@ pub(crate) async fn run(context: &Context, args: &LogsArgs) -> Result<Exit, Fail
         return tokio::select! {
             exit = logs.follow(context, first) => exit,
             _ = tokio::signal::ctrl_c() => {
-                eprintln!("  detached; build {} goes on. To end it: gristmill cancel build {}", args.build, args.build);
+                let build = args.build;
+                complain(&format!("  detached; build {build} goes on. To end it: gristmill cancel build {build}"));
                 Ok(Exit::Detached)
             }
         };
@@ -103,7 +109,7 @@ async fn show_range(
         let query = [(query[0].0, query[0].1.as_str()), (query[1].0, query[1].1.as_str())];
         let answer: Value = client.read(&["builds", id, "steps", &number, "lines"], &query).await?;
         let got = answer["items"].as_array().map_or(0, Vec::len) as u64;
-        show_lines(context, answer)?;
+        show_lines(context, step.number, answer)?;
         if got == 0 {
             break;
         }
@@ -112,18 +118,23 @@ async fn show_range(
     Ok(Exit::Done)
 }
 
-fn show_lines(context: &Context, answer: Value) -> Result<Exit, Failure> {
-    if context.global.json {
-        context.json(&answer)?;
-        return Ok(Exit::Done);
-    }
+fn show_lines(context: &Context, step: u32, answer: Value) -> Result<(), Failure> {
     let lines: LogLines = serde_json::from_value(answer)
         .map_err(|error| Failure::broken(format!("the lines have a form that is not known here: {error}")))?;
     for LogLine { n, text } in &lines.items {
+        if context.global.json {
+            context.json_line(&line_json(step, *n, text))?;
+            continue;
+        }
         let number = context.look.paint(Ink::Dim, &format!("{n:>7}"));
         context.result(&format!("{number}  {}", clean(text)))?;
     }
-    Ok(Exit::Done)
+    Ok(())
+}
+
+/// A line of a log as `--json` gives it, whichever way it was asked for.
+fn line_json(step: u32, n: u64, text: &str) -> Value {
+    json!({"step": step, "n": n, "text": text})
 }
 
 struct Logs {
@@ -135,13 +146,14 @@ struct Logs {
 impl Logs {
     /// Prints a step's log from `offset` on and gives where it ended.
     async fn copy(&mut self, step: u32, offset: u64) -> Result<u64, Failure> {
+        let number = step;
         let (step, from) = (step.to_string(), offset.to_string());
         let query = [("step", step.as_str()), ("offset", from.as_str())];
         let mut response = self.client.stream(&["builds", &self.id, "log"], &query, None).await?;
         let mut offset = offset;
         while let Some(piece) = response.chunk().await.map_err(Failure::broken)? {
             offset += piece.len() as u64;
-            self.printer.print(&piece)?;
+            self.printer.print(number, &piece)?;
         }
         Ok(offset)
     }
@@ -168,18 +180,20 @@ impl Logs {
             let next = build.steps.iter().map(|candidate| candidate.number).filter(|number| *number > step).min();
             match (outcome, next) {
                 _ if first.is_some() && step_is_over => return self.end(context, &build, outcome),
-                (_, Some(next)) if step_is_over || current.is_none() => (step, offset) = (next, 0),
+                (_, Some(next)) if step_is_over || current.is_none() => {
+                    self.printer.flush()?;
+                    (step, offset) = (next, 0);
+                }
                 (Some(_), None) => return self.end(context, &build, outcome),
                 _ => tokio::time::sleep(FOLLOW_WAIT).await,
             }
         }
     }
 
-    fn announce(&mut self, context: &Context, step: &Step) -> Result<(), Failure> {
-        self.printer.flush()?;
-        if !context.global.quiet {
+    fn announce(&self, context: &Context, step: &Step) -> Result<(), Failure> {
+        if !context.global.quiet && !context.global.json {
             let heading = format!("── step {} {}", step.number, clip(&step.name, 60));
-            eprintln!("{}", context.look.paint(Ink::Dim, &heading));
+            complain(&context.look.paint(Ink::Dim, &heading));
         }
         Ok(())
     }
@@ -189,29 +203,35 @@ impl Logs {
         let Some(outcome) = outcome else { return Ok(Exit::Done) };
         if !context.global.quiet {
             let summary = build.summary.as_deref().map_or(String::new(), |summary| format!(": {}", clip(summary, 100)));
-            eprintln!("{} build {}  {outcome}{summary}", context.look.sign(outcome.as_str()), build.id);
+            complain(&format!("{} build {}  {outcome}{summary}", context.look.sign(outcome.as_str()), build.id));
         }
         Ok(Exit::of_outcome(outcome))
     }
 }
 
-/// Writes log bytes to standard output, cleaned unless asked for raw.
+/// Writes log bytes to standard output, cleaned unless asked for raw; with `--json` as one object per line.
 struct Printer {
     raw: bool,
     text: LogText,
+    lines: Option<Lines>,
 }
 
 impl Printer {
     fn new(context: &Context, raw: bool) -> Self {
-        Self { raw, text: LogText::new(context.look.color) }
+        let json = context.global.json;
+        Self { raw, text: LogText::new(context.look.color && !json), lines: json.then(Lines::default) }
     }
 
-    fn print(&mut self, piece: &[u8]) -> Result<(), Failure> {
+    fn print(&mut self, step: u32, piece: &[u8]) -> Result<(), Failure> {
+        let mut text = Vec::with_capacity(piece.len());
         let mut out = std::io::stdout().lock();
-        if self.raw {
+        if let Some(lines) = &mut self.lines {
+            lines.step = step;
+            lines.push(piece, self.raw, &mut self.text, &mut text);
+            out.write_all(&text)?;
+        } else if self.raw {
             out.write_all(piece)?;
         } else {
-            let mut text = Vec::with_capacity(piece.len());
             self.text.push(piece, &mut text);
             out.write_all(&text)?;
         }
@@ -219,9 +239,13 @@ impl Printer {
         Ok(())
     }
 
+    /// Ends what was printed of a step.
     fn flush(&mut self) -> Result<(), Failure> {
         let mut rest = Vec::new();
-        self.text.finish(&mut rest);
+        match &mut self.lines {
+            Some(lines) => lines.finish(self.raw, &mut self.text, &mut rest),
+            None => self.text.finish(&mut rest),
+        }
         let mut out = std::io::stdout().lock();
         out.write_all(&rest)?;
         out.flush()?;
@@ -233,15 +257,92 @@ impl Printer {
         self.flush()?;
         let dropped = self.text.dropped();
         if dropped > 0 && !context.global.quiet {
-            eprintln!("  {dropped} escape sequences and control characters were left out; --raw shows them");
+            complain(&format!("  {dropped} escape sequences and control characters were left out; --raw shows them"));
         }
         Ok(())
+    }
+}
+
+/// Cuts a step's bytes into lines, and writes each as an object. A line is written when it is whole.
+#[derive(Default)]
+struct Lines {
+    step: u32,
+    /// How many lines were written.
+    written: u64,
+    /// The line that has not ended yet, as far as it is kept; and whether it has begun at all.
+    line: Vec<u8>,
+    begun: bool,
+}
+
+impl Lines {
+    fn push(&mut self, piece: &[u8], raw: bool, text: &mut LogText, out: &mut Vec<u8>) {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            let (bytes, ends) = part.strip_suffix(b"\n").map_or((part, false), |bytes| (bytes, true));
+            self.begun = true;
+            self.line.extend_from_slice(&bytes[..bytes.len().min(LINE_BYTES_MAX - self.line.len())]);
+            if ends {
+                self.end(raw, text, out);
+            }
+        }
+    }
+
+    fn end(&mut self, raw: bool, text: &mut LogText, out: &mut Vec<u8>) {
+        let mut line = std::mem::take(&mut self.line);
+        if !raw {
+            let mut cleaned = Vec::with_capacity(line.len());
+            text.push(line.strip_suffix(b"\r").unwrap_or(&line), &mut cleaned);
+            line = cleaned;
+        }
+        self.begun = false;
+        self.written += 1;
+        let object = line_json(self.step, self.written, &String::from_utf8_lossy(&line));
+        out.extend_from_slice(format!("{object}\n").as_bytes());
+    }
+
+    /// Writes what did not end with a line feed; the next step begins at line 1.
+    fn finish(&mut self, raw: bool, text: &mut LogText, out: &mut Vec<u8>) {
+        if self.begun {
+            self.end(raw, text, out);
+        }
+        self.written = 0;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_lines_are_whole_wherever_pieces_are_cut() {
+        let (mut text, mut out) = (LogText::new(false), Vec::new());
+        let mut lines = Lines { step: 1, ..Lines::default() };
+        for piece in ["on", "e\r\n\ntw\x1b[31", "mo\nthr", "ee"] {
+            lines.push(piece.as_bytes(), false, &mut text, &mut out);
+        }
+        lines.finish(false, &mut text, &mut out);
+        lines.step = 2;
+        lines.push(b"\x1b[1mraw\n", true, &mut text, &mut out);
+        lines.finish(true, &mut text, &mut out);
+        expect_test::expect![[r#"
+            {"n":1,"step":1,"text":"one"}
+            {"n":2,"step":1,"text":""}
+            {"n":3,"step":1,"text":"two"}
+            {"n":4,"step":1,"text":"three"}
+            {"n":1,"step":2,"text":"\u001b[1mraw"}
+        "#]]
+        .assert_eq(&String::from_utf8(out).unwrap());
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_held_whole() {
+        let (mut text, mut out, mut lines) = (LogText::new(false), Vec::new(), Lines::default());
+        for _ in 0..5 {
+            lines.push(&vec![b'x'; LINE_BYTES_MAX / 2], false, &mut text, &mut out);
+        }
+        assert_eq!(lines.line.len(), LINE_BYTES_MAX);
+        lines.push(b"\nnext\n", false, &mut text, &mut out);
+        assert!(String::from_utf8(out).unwrap().ends_with("\"n\":2,\"step\":0,\"text\":\"next\"}\n"));
+    }
 
     fn build(steps: &[(&str, Option<&str>)]) -> Build {
         let steps = (0..)

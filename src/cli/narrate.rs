@@ -354,7 +354,13 @@ impl Narrator {
                 let to = self.target_of(*message);
                 let error = clip(error, 2 * TITLE_WIDTH);
                 let sign = look.sign("warnings");
-                new(format!("{sign} {to} not delivered ({attempts}×), again at {}: {error}", due.to_clock()))
+                // Without an attempt there was nobody to try it with: no connection, as with IRC after a start.
+                let tried = match attempts {
+                    0 => "waits to be delivered".to_owned(),
+                    1 => "not delivered".to_owned(),
+                    _ => format!("not delivered, {attempts} times"),
+                };
+                new(format!("{sign} {to} {tried}; again at {}: {error}", due.to_clock()))
             }
             E::MessageDead { message, error } => {
                 let to = self.target_of(*message);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::{Cli, Command, DEFAULT_FILE, Global, ServeArgs};
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::terminal::{Ink, Look, line};
+use super::terminal::{Ink, Look, complain, line};
 use super::{
     cancel, check, completions, explain, force, graph, init, logs, replay, schema, serve, status, sweep, watch, why,
 };
@@ -31,9 +31,14 @@ impl Context {
         Ok(line(&format!("{value:#}"))?)
     }
 
-    /// Prints a line unless only results are wanted.
+    /// Prints one of several objects: each on a line of its own.
+    pub(crate) fn json_line(&self, value: &Value) -> Result<(), Failure> {
+        Ok(line(&value.to_string())?)
+    }
+
+    /// Prints a line for people: unless only results are wanted, or a program reads.
     pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
-        if self.global.quiet { Ok(()) } else { Ok(line(text)?) }
+        if self.global.quiet || self.global.json { Ok(()) } else { Ok(line(text)?) }
     }
 
     /// Prints a result.
@@ -100,7 +105,7 @@ fn report(context: &Context, failure: &Failure) {
             return;
         }
     }
-    eprintln!("{} {failure}", context.look.paint(Ink::Red, "gristmill:"));
+    complain(&format!("{} {failure}", context.look.paint(Ink::Red, "gristmill:")));
 }
 
 #[cfg(test)]

@@ -160,6 +160,12 @@ pub fn line(text: &str) -> std::io::Result<()> {
     out.write_all(b"\n")
 }
 
+/// Prints a line on standard error. Where nobody listens, nothing is lost: a full or closed one ends no command.
+pub fn complain(text: &str) {
+    // One write, so that lines of two threads do not mix.
+    drop(std::io::stderr().lock().write_all(format!("{text}\n").as_bytes()));
+}
+
 /// Gives the sign of an outcome that may not be there yet.
 pub fn sign_of(look: Look, outcome: Option<&str>, state: &str) -> String {
     look.sign(outcome.filter(|word| Outcome::parse(word).is_some()).unwrap_or(state))

@@ -17,7 +17,7 @@ use super::exit::{Exit, Failure};
 use super::narrate::{Detail, Narrator, Subject};
 use super::run::Context;
 use super::status::instant;
-use super::terminal::{Ink, clean};
+use super::terminal::{Ink, Look, clean, clip, complain, sign_of};
 use super::thing::{Noun, Thing};
 use super::view::{Build, Buildset, Status};
 
@@ -30,6 +30,9 @@ const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Attempts to connect in a row before the service counts as gone.
 const RECONNECTS_MAX: u32 = 12;
 
+/// The kind of event that says: the journal no longer has what comes after the last number seen.
+const RESET: &str = "reset";
+
 pub(crate) async fn run(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
     let client = context.client()?;
     let wanted = Wanted::read(&args.what)?;
@@ -38,7 +41,7 @@ pub(crate) async fn run(context: &Context, args: &WatchArgs) -> Result<Exit, Fai
         exit = work => exit,
         _ = tokio::signal::ctrl_c() => {
             if !context.global.quiet {
-                eprintln!("  detached; the builds go on. To end one: gristmill cancel build ID");
+                complain("  detached; the builds go on. To end one: gristmill cancel build ID");
             }
             Ok(Exit::Detached)
         }
@@ -179,25 +182,45 @@ impl<'a> Watcher<'a> {
     async fn start(context: &'a Context, client: Client, wanted: Wanted, exit_status: bool) -> Result<Self, Failure> {
         let detail = if context.global.verbose > 0 { Detail::More } else { Detail::Usual };
         let narrator = Narrator::new(context.look, detail);
-        let status: Status = client.read(&["status"], &[]).await?;
-        let mut watcher = Self { context, client, wanted, exit_status, narrator, seen: status.head, already: None };
-        for build in &status.running {
-            watcher.learn_build(build);
-        }
-        match watcher.wanted {
-            Wanted::Buildset(id) => watcher.learn_buildset(id.0).await?,
-            Wanted::Build(id) => {
-                let build: Build = watcher.client.read(&["builds", &id.to_string()], &[]).await?;
-                watcher.learn_build(&build);
-                watcher.already = build.outcome.as_deref().and_then(Outcome::parse);
-            }
-            Wanted::Matching(_) => {}
-        }
+        let mut watcher = Self { context, client, wanted, exit_status, narrator, seen: 0, already: None };
+        watcher.learn().await?;
         Ok(watcher)
     }
 
+    /// Reads where everything stands: at the beginning, and when the journal no longer tells how it came to that.
+    async fn learn(&mut self) -> Result<(), Failure> {
+        let status: Status = self.client.read(&["status"], &[]).await?;
+        self.seen = status.head;
+        for build in &status.running {
+            self.learn_build(build);
+        }
+        match self.wanted {
+            Wanted::Buildset(id) => self.learn_buildset(id.0).await,
+            Wanted::Build(id) => self.learn_wanted_build(id).await,
+            Wanted::Matching(_) => Ok(()),
+        }
+    }
+
+    async fn learn_wanted_build(&mut self, id: BuildId) -> Result<(), Failure> {
+        let answer: Value = self.client.read(&["builds", &id.to_string()], &[]).await?;
+        let build: Build = serde_json::from_value(answer.clone()).map_err(Failure::broken)?;
+        self.learn_build(&build);
+        self.context.say(&stands(self.context.look, &build))?;
+        self.already = build.outcome.as_deref().and_then(Outcome::parse);
+        self.tell_end(&answer)
+    }
+
+    /// Prints what had ended before anything could be seen of it: for a program it is the only thing that comes.
+    fn tell_end(&self, answer: &Value) -> Result<(), Failure> {
+        match self.already {
+            Some(_) if self.context.global.json => self.context.json_line(answer),
+            _ => Ok(()),
+        }
+    }
+
     async fn learn_buildset(&mut self, id: i64) -> Result<(), Failure> {
-        let buildset: Buildset = self.client.read(&["buildsets", &id.to_string()], &[]).await?;
+        let answer: Value = self.client.read(&["buildsets", &id.to_string()], &[]).await?;
+        let buildset: Buildset = serde_json::from_value(answer.clone()).map_err(Failure::broken)?;
         let id = BuildsetId(id);
         self.narrator.know_buildset(id, buildset.scheduler.as_str().into(), buildset.branch.clone());
         for request in &buildset.requests {
@@ -208,11 +231,9 @@ impl<'a> Watcher<'a> {
                 self.learn_build(&build);
             }
         }
-        if !self.context.global.json {
-            self.context.say(super::graph::render_buildset(self.context.look, &buildset).trim_end())?;
-        }
+        self.context.say(super::graph::render_buildset(self.context.look, &buildset).trim_end())?;
         self.already = buildset.outcome.as_deref().and_then(Outcome::parse);
-        Ok(())
+        self.tell_end(&answer)
     }
 
     fn learn_build(&mut self, build: &Build) {
@@ -254,6 +275,14 @@ impl<'a> Watcher<'a> {
         loop {
             let Ok(Some(piece)) = response.chunk().await else { return Ok(None) };
             for record in reader.push(&piece).map_err(Failure::broken)? {
+                if record.event == RESET {
+                    // Ended meanwhile, or not: what happened in between is no longer told, so it is read.
+                    self.learn().await?;
+                    if self.already.is_some() {
+                        return Ok(self.already);
+                    }
+                    continue;
+                }
                 let Some(value) = record.json() else { continue };
                 let Some(event) = event_of(&value) else { continue };
                 if event.seq.0 <= self.seen {
@@ -278,7 +307,7 @@ impl<'a> Watcher<'a> {
 
     fn ended(&self, outcome: Outcome) -> Result<Exit, Failure> {
         let exit = Exit::of_outcome(outcome);
-        if exit != Exit::Done && !self.context.global.json {
+        if exit != Exit::Done {
             match self.wanted {
                 Wanted::Buildset(id) => self.context.say(&format!("  more  gristmill why buildset {id}"))?,
                 Wanted::Build(id) => self.context.say(&format!("  more  gristmill logs {id} --errors"))?,
@@ -290,9 +319,19 @@ impl<'a> Watcher<'a> {
 
     fn hint(&self, text: &str) {
         if self.context.global.verbose > 0 {
-            eprintln!("{}", self.context.look.paint(Ink::Dim, text));
+            complain(&self.context.look.paint(Ink::Dim, text));
         }
     }
+}
+
+/// Says on one line where a build stands.
+fn stands(look: Look, build: &Build) -> String {
+    let sign = sign_of(look, build.outcome.as_deref(), &build.state);
+    let (builder, branch) = (clip(&build.builder, 60), clip(&build.branch, 60));
+    let stands = clean(build.outcome.as_deref().unwrap_or(&build.state));
+    let summary = build.summary.as_deref().filter(|summary| !summary.is_empty());
+    let summary = summary.map_or(String::new(), |summary| format!(": {}", clip(summary, 100)));
+    format!("{sign} build {}  {builder} on {branch}  {stands}{summary}", build.id)
 }
 
 /// Reads an event as the API writes it. A kind that this version does not know is passed over.
@@ -330,6 +369,17 @@ mod tests {
         assert!(filter.takes(&subject("release/1.0", "app-test")));
         assert!(!filter.takes(&subject("main", "app-test")));
         assert!(!filter.takes(&Subject::default()));
+    }
+
+    #[test]
+    fn a_build_that_has_ended_says_what_it_came_to() {
+        let build: Build = serde_json::from_value(serde_json::json!({
+            "id": 4, "builder": "check", "branch": "main", "state": "finished", "outcome": "failure",
+            "summary": "step test: exit code 2",
+        }))
+        .unwrap();
+        expect_test::expect!["✕ build 4  check on main  failure: step test: exit code 2"]
+            .assert_eq(&stands(Look::PLAIN, &build));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use gristmill_model::time::say_span;
 use gristmill_model::{
-    BuilderName, Catalog, ChangeId, Outcome, Reason, RequestId, RequestState, Scheduler, SchedulerKind, SchedulerName,
-    Timestamp, Trigger,
+    BuilderName, BuildsetId, Catalog, ChangeId, Outcome, Reason, RequestId, RequestState, Scheduler, SchedulerKind,
+    SchedulerName, Timestamp, Trigger,
 };
 
 use crate::store::read::{
@@ -25,8 +25,8 @@ const WORDS_LENGTH_MAX: usize = 80;
 /// Names offered for one that is not known.
 const SIMILAR_MAX: usize = 3;
 
-/// Says why a build was made, and what it came to.
-pub fn build(detail: &BuildDetail, verdicts: &[VerdictRow], now: Timestamp) -> Vec<String> {
+/// Says why a build was made, and what it came to. `upstream` are the buildsets that set its own off, if any did.
+pub fn build(detail: &BuildDetail, verdicts: &[VerdictRow], upstream: &[BuildsetRow], now: Timestamp) -> Vec<String> {
     let build = &detail.build;
     let mut answer =
         vec![format!("build {} of {} on {} {}", build.id, build.builder, clean(&build.branch), stands(build, now))];
@@ -47,20 +47,17 @@ pub fn build(detail: &BuildDetail, verdicts: &[VerdictRow], now: Timestamp) -> V
             .collect();
         answer.push(format!("it was tried again after {}", before.join(", ")));
     }
-    answer.push(made_by(&format!("buildset {}", build.buildset), &build.scheduler, &detail.trigger, &detail.changes));
+    let what = format!("buildset {}", build.buildset);
+    let origin = Origin { scheduler: &build.scheduler, trigger: &detail.trigger, changes: &detail.changes, upstream };
+    answer.push(origin.made(&what));
     answer.extend(verdicts.iter().take(CHANGES_NAMED).map(took));
     let stamps = crate::store::read::buildset::stamp_rows(detail.stamps.clone());
     answer.push(format!("it was made from {}", from_stamps(&stamps)));
     answer
 }
 
-/// Says what a request waits for, or what it came to.
-pub fn request(
-    detail: &RequestDetail,
-    (buildset, changes): (&BuildsetRow, &[ChangeRow]),
-    reasons: &[Reason],
-    now: Timestamp,
-) -> Vec<String> {
+/// Says what a request waits for, or what it came to. `origin` is that of its buildset.
+pub fn request(detail: &RequestDetail, origin: Origin<'_>, reasons: &[Reason], now: Timestamp) -> Vec<String> {
     let request = &detail.request;
     let name =
         format!("request {} ({}, node {} of buildset {})", request.id, request.builder, request.node, request.buildset);
@@ -83,7 +80,7 @@ pub fn request(
     if let Some(reason) = &request.reason {
         answer.push(format!("  {}", clean_lines(reason)));
     }
-    answer.push(made_by("it", &request.scheduler, &buildset.trigger, changes));
+    answer.push(origin.made("it"));
     if !detail.needed_by.is_empty() {
         let waiting: Vec<String> = detail.needed_by.iter().map(|need| need.node.to_string()).collect();
         answer.push(format!("it is needed by {}", waiting.join(", ")));
@@ -126,8 +123,14 @@ pub fn change(detail: &ChangeDetail, catalog: &Catalog) -> Vec<String> {
     answer
 }
 
-/// Says why a buildset was made, how it stands, and what its open requests wait for.
-pub fn buildset(detail: &BuildsetDetail, reasons: &BTreeMap<RequestId, Vec<Reason>>, now: Timestamp) -> Vec<String> {
+/// Says why a buildset was made, how it stands, and what its open requests wait for. `upstream` are the buildsets that
+/// set it off, if any did.
+pub fn buildset(
+    detail: &BuildsetDetail,
+    reasons: &BTreeMap<RequestId, Vec<Reason>>,
+    upstream: &[BuildsetRow],
+    now: Timestamp,
+) -> Vec<String> {
     let row = &detail.buildset;
     let counts = row.counts;
     let stands = match row.outcome {
@@ -146,7 +149,8 @@ pub fn buildset(detail: &BuildsetDetail, reasons: &BTreeMap<RequestId, Vec<Reaso
         ),
     };
     let mut answer = vec![format!("buildset {} of {} on {} {stands}", row.id, row.scheduler, clean(&row.branch))];
-    answer.push(made_by("it", &row.scheduler, &row.trigger, &detail.changes));
+    let origin = Origin { scheduler: &row.scheduler, trigger: &row.trigger, changes: &detail.changes, upstream };
+    answer.push(origin.made("it"));
     answer.extend(detail.verdicts.iter().take(CHANGES_NAMED).map(took));
     answer.push(format!("it was made from {}", from_stamps(&row.stamps)));
     let telling = |request: &&RequestRow| {
@@ -208,17 +212,18 @@ pub fn builders_meant<'a>(catalog: &'a Catalog, name: &'a BuilderName) -> impl I
 
 /// Offers builders whose names are like one that is not known.
 pub fn similar_builders(catalog: &Catalog, name: &BuilderName) -> String {
-    let mut names: Vec<(usize, &str)> = catalog
-        .builders
-        .keys()
-        .map(|known| (strsim::damerau_levenshtein(known.as_str(), name.as_str()), known.as_str()))
-        .collect();
+    similar("builder", catalog.builders.keys().map(BuilderName::as_str), name.as_str())
+}
+
+/// Offers those of `known` that are most like a `name` that is not among them.
+pub fn similar<'a>(noun: &str, known: impl Iterator<Item = &'a str>, name: &str) -> String {
+    let mut names: Vec<(usize, &str)> = known.map(|known| (strsim::damerau_levenshtein(known, name), known)).collect();
     names.sort_unstable();
     let names: Vec<&str> = names.iter().take(SIMILAR_MAX).map(|(_, name)| *name).collect();
     if names.is_empty() {
-        "no builder is configured".to_owned()
+        format!("no {noun} is configured")
     } else {
-        format!("builders there are: {}", names.join(", "))
+        format!("{noun}s there are: {}", names.join(", "))
     }
 }
 
@@ -292,30 +297,59 @@ fn attempt(id: gristmill_model::BuildId, outcome: Option<Outcome>) -> String {
     outcome.map_or_else(|| format!("build {id}"), |outcome| format!("build {id} ({outcome})"))
 }
 
-fn made_by(what: &str, scheduler: &SchedulerName, trigger: &Trigger, changes: &[ChangeRow]) -> String {
-    let by = format!("{what} was made by scheduler {scheduler}");
-    match trigger {
-        Trigger::Changes { .. } => format!("{by} for {}", change_list(changes)),
-        Trigger::Time { nominal, changes: since } if since.is_empty() => {
-            format!("{by} at its moment {}", moment(*nominal))
-        }
-        Trigger::Time { nominal, .. } => {
-            format!("{by} at its moment {}, after {}", moment(*nominal), change_list(changes))
-        }
-        Trigger::Upstream { buildsets } => {
-            let ids: Vec<String> = buildsets.iter().map(ToString::to_string).collect();
-            let noun = if ids.len() == 1 { "buildset" } else { "buildsets" };
-            format!("{by} because {noun} {} ended as it must", ids.join(" and "))
-        }
-        Trigger::Step { build, step, wait } => {
-            let waits = if *wait { ", which waits for it" } else { "" };
-            format!("{by} because step {step} of build {build} asked for it{waits}")
-        }
-        Trigger::Person { by: person, reason } => {
-            let reason = reason.as_deref().map_or(String::new(), |reason| format!(": \"{}\"", clean(reason)));
-            format!("{by} because {} asked for it{reason}", clean(person))
+/// What a buildset was made by, and for.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// Its scheduler.
+    pub scheduler: &'a SchedulerName,
+    /// What set it off.
+    pub trigger: &'a Trigger,
+    /// The changes that it was made for, newest first.
+    pub changes: &'a [ChangeRow],
+    /// The buildsets whose end set it off, as far as they are kept.
+    pub upstream: &'a [BuildsetRow],
+}
+
+impl Origin<'_> {
+    fn made(self, what: &str) -> String {
+        let Self { scheduler, trigger, changes, upstream } = self;
+        let by = format!("{what} was made by scheduler {scheduler}");
+        match trigger {
+            Trigger::Changes { .. } => format!("{by} for {}", change_list(changes)),
+            Trigger::Time { nominal, changes: since } if since.is_empty() => {
+                format!("{by} at its moment {}", moment(*nominal))
+            }
+            Trigger::Time { nominal, .. } => {
+                format!("{by} at its moment {}, after {}", moment(*nominal), change_list(changes))
+            }
+            Trigger::Upstream { buildsets } => {
+                format!("{by} because {}", upstream_words(buildsets, upstream, scheduler))
+            }
+            Trigger::Step { build, step, wait } => {
+                let waits = if *wait { ", which waits for it" } else { "" };
+                format!("{by} because step {step} of build {build} asked for it{waits}")
+            }
+            Trigger::Person { by: person, reason } => {
+                let reason = reason.as_deref().map_or(String::new(), |reason| format!(": \"{}\"", clean(reason)));
+                format!("{by} because {} asked for it{reason}", clean(person))
+            }
         }
     }
+}
+
+/// Says that buildsets ended as a dependent scheduler wants it. One that is no longer kept goes by its number.
+fn upstream_words(buildsets: &[BuildsetId], upstream: &[BuildsetRow], scheduler: &SchedulerName) -> String {
+    let ended: Vec<String> = buildsets
+        .iter()
+        .map(|id| match upstream.iter().find(|row| row.id == *id) {
+            Some(row) => {
+                let with = row.outcome.map_or(String::new(), |outcome| format!(" with {outcome}"));
+                format!("buildset {id} of {} ended{with}", row.scheduler)
+            }
+            None => format!("buildset {id} ended"),
+        })
+        .collect();
+    format!("{}, as {scheduler} wants", ended.join(" and "))
 }
 
 /// Names changes, newest first, with what a person knows them by.

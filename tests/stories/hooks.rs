@@ -15,11 +15,15 @@ schedulers: {push: {kind: any-branch, when: {repository: app}, build: [check]}}
 ";
 
 async fn world() -> (World, Repository) {
+    world_of(CONFIG).await
+}
+
+async fn world_of(config: &str) -> (World, Repository) {
     crate::support::set_up_process();
     let (mut world, mut repositories) =
         World::start(&CONFIG.replace(", webhook: {forge: github, secret: hook}", ""), &["app"]).await;
     std::fs::write(world.folder.path().join("secret"), "s3cret\n").unwrap();
-    world.configure(CONFIG);
+    world.configure(config);
     world.restart().await;
     (world, repositories.remove(0))
 }
@@ -108,4 +112,25 @@ async fn what_is_not_signed_or_not_whole_changes_nothing_and_loses_nothing() {
     world.notice("app").await;
     assert_eq!(world.builds().await, ["check success"]);
     assert_eq!(world.get("/api/v1/deliveries").await["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_hook_is_understood() {
+    let (world, app) = world_of(&CONFIG.replace("forge: github", "forge: generic")).await;
+    let document = std::fs::read_to_string(crate::root().join("docs/webhooks.md")).unwrap();
+    let hook = document.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let secret = world.folder.path().join("secret");
+    let script = hook
+        .replace("/etc/gristmill/app-hook", secret.to_str().unwrap())
+        .replace("https://ci.example.org/hooks/app", &world.url("/hooks/app"));
+    assert!(!script.contains("example.org"), "{script}");
+    app.push("main", "by hook", &[("a", "1")]);
+    let run = move || std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && err.is_empty(), "{out}{err}");
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&answer["delivery"], &answer["sweep"]), (&json!(1), &json!(true)));
+    world.notice("app").await;
+    assert_eq!(world.builds().await, ["check success"]);
 }

@@ -118,6 +118,9 @@ gristmill: {slots: 1}
     assert_eq!(build["stamps"]["lib"], json!(lib));
     let id = BuildId(build["id"].as_i64().unwrap());
     assert!(world.log(id, 1).await.contains("42\nhello\n"));
+    let why = world.get(&format!("/api/v1/why?about=buildset:{}", build["buildset"])).await;
+    let because = "because buildset 1 of lib-main ended with success, as app-after-lib wants";
+    assert!(why["answer"][1].as_str().unwrap().contains(because), "{}", why["answer"]);
     repositories[1].push("main", "only words", &[("docs/a.md", "a")]);
     world.notice("lib").await;
     assert_eq!(world.builds().await.len(), 5, "a change of the documentation alone builds nothing");

@@ -8,6 +8,8 @@ const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// One event as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Record {
+    /// Its kind; empty for what is usual.
+    pub(super) event: String,
     /// What it carries.
     pub(super) data: String,
 }
@@ -23,6 +25,7 @@ impl Record {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     rest: Vec<u8>,
+    event: String,
     data: Vec<String>,
     size: usize,
 }
@@ -55,10 +58,12 @@ impl Reader {
     fn line(&mut self, line: &str) -> Option<Record> {
         if line.is_empty() {
             self.size = 0;
-            let data = std::mem::take(&mut self.data);
-            return (!data.is_empty()).then(|| Record { data: data.join("\n") });
+            let (event, data) = (std::mem::take(&mut self.event), std::mem::take(&mut self.data));
+            return (!data.is_empty()).then(|| Record { event, data: data.join("\n") });
         }
-        if let Some(data) = line.strip_prefix("data:") {
+        if let Some(event) = line.strip_prefix("event:") {
+            event.trim_start().clone_into(&mut self.event);
+        } else if let Some(data) = line.strip_prefix("data:") {
             self.size += data.len();
             self.data.push(data.strip_prefix(' ').unwrap_or(data).to_owned());
         }
@@ -79,6 +84,7 @@ mod tests {
     fn events_are_put_together_and_heartbeats_are_silent() {
         let records = Reader::default().push(STREAM.as_bytes()).unwrap();
         assert_eq!(records.iter().map(|record| record.data.as_str()).collect::<Vec<_>>(), ["{\"a\":\n1}", "x"]);
+        assert_eq!(records.iter().map(|record| record.event.as_str()).collect::<Vec<_>>(), ["journal", ""]);
         assert_eq!(records[0].json().unwrap()["a"], 1);
         assert_eq!(records[1].json(), None);
     }

@@ -8,7 +8,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gristmill_model::{BuildId, BuildsetId, DeliveryId, Digest, RepositoryName, RequestId, SchedulerName};
+use gristmill_model::{
+    BuildId, BuildsetId, DeliveryId, Digest, RepositoryName, RequestId, Scheduler, SchedulerKind, SchedulerName,
+};
 use gristmill_schedulers::input::Cancel;
 use gristmill_schedulers::{Input, Reply};
 use serde::Deserialize;
@@ -19,8 +21,8 @@ use super::error::{ApiError, cut};
 use crate::chain::chain;
 use crate::sources::webhook::replay::{Replayed, Stored};
 use crate::store::DeliveryBody;
-use crate::web::App;
 use crate::web::control::{NotSubmitted, Once};
+use crate::web::{App, why};
 
 /// Parameters that a force may say.
 const PARAMETERS_MAX: usize = 500;
@@ -63,8 +65,21 @@ pub(super) async fn force(
     if reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
         return Err(ApiError::invalid("reason", format!("it has more than {REASON_BYTES_MAX} bytes")));
     }
-    let input = Input::Force { scheduler: SchedulerName(name), parameters, by: person(by)?, reason };
-    match submit(&app, &headers, &path, &body.bytes, input).await? {
+    let scheduler = SchedulerName(name);
+    // A wrong name is refused by the engine; which ones it can be is said here.
+    let catalog = app.engine.catalog();
+    let is_force = |scheduler: &Scheduler| matches!(scheduler.kind, SchedulerKind::Force { .. });
+    let hint = (!catalog.schedulers.get(&scheduler).is_some_and(is_force)).then(|| {
+        let names = catalog.schedulers.iter().filter(|(_, known)| is_force(known)).map(|(name, _)| name.as_str());
+        why::similar("force scheduler", names, scheduler.as_str())
+    });
+    let input = Input::Force { scheduler, parameters, by: person(by)?, reason };
+    let reply = submit(&app, &headers, &path, &body.bytes, input).await;
+    let reply = reply.map_err(|error| match hint.filter(|_| error.hint.is_none()) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    });
+    match reply? {
         Reply::Forced { buildset } => {
             let mut response = (StatusCode::CREATED, Json(json!({"buildset": buildset}))).into_response();
             if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/buildsets/{buildset}")) {

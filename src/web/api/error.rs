@@ -22,7 +22,7 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
-    hint: Option<String>,
+    pub(super) hint: Option<String>,
     field: Option<String>,
 }
 

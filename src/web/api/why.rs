@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use gristmill_model::{BuildId, BuilderName, BuildsetId, RequestId};
+use gristmill_model::{BuildId, BuilderName, BuildsetId, RequestId, Trigger};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -10,8 +10,12 @@ use super::ask::{Asked, number};
 use super::error::{ApiError, cut};
 use super::read::{explain_open, find_change};
 use super::shape::{buildset_json, request_json};
-use crate::store::read::{BuildsetDetail, ChangeDetail};
+use crate::store::read::{BuildsetDetail, BuildsetRow, ChangeDetail};
+use crate::web::why::Origin;
 use crate::web::{App, why};
+
+/// Buildsets that set one off of which more than the number is read.
+const UPSTREAM_MAX: usize = 16;
 
 /// What is asked about.
 #[derive(Debug, Deserialize)]
@@ -54,7 +58,8 @@ async fn about_build(app: &App, id: BuildId) -> Said {
     let detail = app.reader.find_build_detail(id).await?;
     let detail = detail.ok_or_else(|| ApiError::not_found(format!("build {id}")))?;
     let verdicts = app.reader.verdicts_for_buildset(detail.build.buildset).await?;
-    let answer = why::build(&detail, &verdicts, app.clock.now());
+    let upstream = upstream(app, &detail.trigger).await?;
+    let answer = why::build(&detail, &verdicts, &upstream, app.clock.now());
     Ok((answer, json!({"build": detail.build, "changes": detail.changes, "verdicts": verdicts})))
 }
 
@@ -64,7 +69,10 @@ async fn about_request(app: &App, id: RequestId) -> Said {
     let buildset = app.reader.find_buildset(detail.request.buildset).await?.ok_or_else(unknown)?;
     let changes = app.reader.changes_of_buildset(buildset.id).await?;
     let reasons = explain_open(app, std::slice::from_ref(&detail.request)).await.remove(&id).unwrap_or_default();
-    let answer = why::request(&detail, (&buildset, &changes), &reasons, app.clock.now());
+    let upstream = upstream(app, &buildset.trigger).await?;
+    let BuildsetRow { scheduler, trigger, .. } = &buildset;
+    let origin = Origin { scheduler, trigger, changes: &changes, upstream: &upstream };
+    let answer = why::request(&detail, origin, &reasons, app.clock.now());
     let request = request_json(detail.request, &reasons);
     Ok((answer, json!({"request": request, "needs": detail.needs, "buildset": buildset, "changes": changes})))
 }
@@ -79,8 +87,19 @@ async fn about_buildset(app: &App, id: BuildsetId) -> Said {
     let detail: Option<BuildsetDetail> = app.reader.find_buildset_detail(id).await?;
     let detail = detail.ok_or_else(|| ApiError::not_found(format!("buildset {id}")))?;
     let reasons = explain_open(app, &detail.requests).await;
-    let answer = why::buildset(&detail, &reasons, app.clock.now());
+    let upstream = upstream(app, &detail.buildset.trigger).await?;
+    let answer = why::buildset(&detail, &reasons, &upstream, app.clock.now());
     Ok((answer, json!({"buildset": buildset_json(detail, reasons)})))
+}
+
+/// Finds the buildsets whose end set one off.
+async fn upstream(app: &App, trigger: &Trigger) -> Result<Vec<BuildsetRow>, ApiError> {
+    let Trigger::Upstream { buildsets } = trigger else { return Ok(Vec::new()) };
+    let mut rows = Vec::new();
+    for id in buildsets.iter().take(UPSTREAM_MAX) {
+        rows.extend(app.reader.find_buildset(*id).await?);
+    }
+    Ok(rows)
 }
 
 async fn about_not(app: &App, builder: BuilderName, which: &str) -> Said {

@@ -112,9 +112,9 @@ async fn bodies_are_strict() {
         []
           400 bad-request: the body cannot be read: it is not a JSON object (no hint)
         push
-          409 not-now: `push` is of kind any-branch; only a force scheduler can be started (no hint)
+          409 not-now: `push` is of kind any-branch; only a force scheduler can be started (force schedulers there are: by-hand)
         none
-          404 not-found: there is no scheduler `none` (no hint)
+          404 not-found: there is no scheduler `none` (force schedulers there are: by-hand)
         build 9
           404 not-found: there is no build 9 (no hint)
         site
