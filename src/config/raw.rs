@@ -343,7 +343,9 @@ shape! {
     RawDependent as "a scheduler of kind dependent" {
         /// The schedulers whose buildsets it waits for, of any project.
         must "upstream" => upstream: OneOrMany<Text>,
-        /// How they must have ended. Default: success.
+        /// How they must have ended: success, failure or finished (either). Default: success.
+        may "if" => condition: Word<Condition>,
+        /// The same as `if`, in a word that some editors take for `true`; write one of the two.
         may "on" => on: Word<Condition>,
         /// What it builds.
         must "build" => build: RawBuild,
@@ -517,7 +519,7 @@ shape! {
 
 either! {
     /// A node that is needed.
-    RawNeed as "a node's name, or `{node, on}`" {
+    RawNeed as "a node's name, or `{node, if}`" {
         Text => Node(Text),
         Map => Full(RawNeedMap),
     }
@@ -528,7 +530,9 @@ shape! {
     RawNeedMap as "a need" {
         /// The node.
         must "node" => node: Text,
-        /// How it must have ended. Default: success.
+        /// How it must have ended: success, failure or finished (either). Default: success.
+        may "if" => condition: Word<Condition>,
+        /// The same as `if`, in a word that some editors take for `true`; write one of the two.
         may "on" => on: Word<Condition>,
     }
 }

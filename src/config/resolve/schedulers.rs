@@ -204,7 +204,7 @@ impl Resolver<'_> {
             self.sparks.push(Spark { from: name.value.clone(), to: context.name.value.clone(), span: name.span });
             upstream.extend(found.filter(|found| !upstream.contains(found)));
         }
-        let on = raw.on.map(|word| word.0).unwrap_or_default();
+        let on = self.condition(raw.condition, raw.on, raw.span());
         (!upstream.is_empty()).then_some(SchedulerKind::Dependent { upstream, on })
     }
 
