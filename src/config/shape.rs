@@ -508,7 +508,10 @@ macro_rules! kinds {
                 }
                 match $crate::config::shape::kind_of(node, $what, &[$($word),*], report).as_deref() {
                     $(Some($word) => <$type as $crate::config::shape::Shape>::read_tagged(node, report, "kind").map(Self::$variant),)*
-                    _ => <$any as $crate::config::shape::Shape>::read_tagged(node, report, "kind").map(Self::$unknown),
+                    _ => {
+                        let node = $crate::config::shape::without_foreign(node, <$any>::KEYS);
+                        <$any as $crate::config::shape::Shape>::read(&node, report).map(Self::$unknown)
+                    }
                 }
             }
         }
@@ -521,6 +524,16 @@ pub(super) fn map_example(keys: &[&str]) -> String {
     let shown: Vec<_> = keys.iter().take(SHOWN_MAX).copied().collect();
     let more = if keys.len() > SHOWN_MAX { " and others" } else { "" };
     format!("write a map, as `{{key: value}}` or in lines, with keys such as {}{more}", list(&shown))
+}
+
+/// Leaves of a map of no known kind what is known, or mistyped: other keys may belong to the kind that was meant.
+pub(super) fn without_foreign(node: &Node, known: &[&str]) -> Node {
+    let Content::Map(entries) = &*node.content else { return node.clone() };
+    let is_own = |entry: &&Entry| {
+        let key = entry.key.as_str();
+        key != "kind" && (known.contains(&key) || nearest(key, known.iter().copied()).is_some())
+    };
+    node.with(Content::Map(entries.iter().filter(is_own).cloned().collect()))
 }
 
 /// Finds the word under `kind`; reports one that is missing, or none of `words`.

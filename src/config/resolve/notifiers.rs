@@ -51,22 +51,18 @@ impl Resolver<'_> {
         Some(MailConfig { smtp: smtp?, username, password, from: from? })
     }
 
-    /// Checks what is written in a notifier of no known kind.
+    /// Checks what is written in a notifier of no known kind, as far as it can be told what it means.
     fn check_unknown_notifier(&mut self, raw: &RawUnknownNotifier) {
         if let Some(smtp) = &raw.smtp {
             self.mail_server(smtp);
-        }
-        if let Some(from) = &raw.from {
-            self.sender(from);
+            raw.from.as_ref().map(|from| self.sender(from));
         }
         if let Some(server) = &raw.server {
             self.irc_server(server);
-        }
-        if let Some(nick) = &raw.nick {
-            self.nick(nick);
-        }
-        for channel in raw.channels.iter().flat_map(|channels| &channels.0) {
-            self.channel(channel);
+            raw.nick.as_ref().map(|nick| self.nick(nick));
+            raw.channels.iter().flat_map(|channels| &channels.0).for_each(|channel| {
+                self.channel(channel);
+            });
         }
         let account = raw.sasl.as_ref();
         let users = [raw.username.as_ref(), account.and_then(|account| account.user.as_ref())];
