@@ -86,7 +86,7 @@ fn read_from(text: &str, file: &str, folder: &Path) -> Result<Loaded, Diagnostic
 }
 
 /// Takes top-level keys that start with `x-` away: they are a place for anchors.
-fn without_shared(root: &Node) -> Node {
+pub(super) fn without_shared(root: &Node) -> Node {
     match &*root.content {
         Content::Map(entries) => {
             let kept = entries.iter().filter(|entry| !entry.key.starts_with("x-")).cloned().collect();

@@ -4,7 +4,7 @@
 
 use gristmill_model::{CheckoutMethod, Condition, Forge, NeedMode, OnFailure, OnWarnings, Outcome};
 
-use super::scalar::{Scalar, Text, Time};
+use super::scalar::{Scalar, Script, Text, Time};
 use super::shape::{Entries, Named, OneOrMany, Word, either, kinds, shape, words};
 use super::span::Located;
 
@@ -265,7 +265,7 @@ either! {
 either! {
     /// A script, or a program with its arguments.
     RawRun as "a command as a text or a list" {
-        Text => Script(Text),
+        Text => Script(Located<Script>),
         List => Arguments(Vec<Located<Scalar>>),
     }
 }
@@ -307,6 +307,42 @@ kinds! {
         "nightly" => Nightly(RawNightly),
         /// A person or program that asks.
         "force" => Force(RawForce),
+        _ => Unknown(RawUnknownScheduler),
+    }
+}
+
+shape! {
+    /// A scheduler of no known kind: the keys of all kinds, none of them needed.
+    #[expect(dead_code, reason = "some values are only read to see whether they are of the right type")]
+    RawUnknownScheduler as "a scheduler" {
+        /// Which changes concern it.
+        may "when" => when: RawMatch,
+        /// How long a branch must be quiet before it is built.
+        may "quiet" => quiet: RawQuiet,
+        /// The schedulers whose buildsets it waits for.
+        may "upstream" => upstream: OneOrMany<Text>,
+        /// How they must have ended.
+        may "if" => condition: Word<Condition>,
+        /// The same as `if`.
+        may "on" => on: Word<Condition>,
+        /// From one firing to the next.
+        may "every" => every: Located<Time>,
+        /// When, by the clock on the wall.
+        may "cron" => cron: Text,
+        /// The time zone in which that is meant.
+        may "timezone" => timezone: Text,
+        /// The repository whose branch is built.
+        may "repository" => repository: Text,
+        /// The branch.
+        may "branch" => branch: Text,
+        /// Whether nothing is built unless a change came since the last time.
+        may "only-if-changed" => only_if_changed: Located<bool>,
+        /// What may be said when it is started, by name.
+        may "parameters" => parameters: Named<RawParameter>,
+        /// What it builds.
+        may "build" => build: RawBuild,
+        /// Requests with a higher one go first.
+        may "priority" => priority: Located<i64>,
     }
 }
 
@@ -343,7 +379,9 @@ shape! {
     RawDependent as "a scheduler of kind dependent" {
         /// The schedulers whose buildsets it waits for, of any project.
         must "upstream" => upstream: OneOrMany<Text>,
-        /// How they must have ended. Default: success.
+        /// How they must have ended: success, failure or finished (either). Default: success.
+        may "if" => condition: Word<Condition>,
+        /// The same as `if`, in a word that some editors take for `true`; write one of the two.
         may "on" => on: Word<Condition>,
         /// What it builds.
         must "build" => build: RawBuild,
@@ -517,7 +555,7 @@ shape! {
 
 either! {
     /// A node that is needed.
-    RawNeed as "a node's name, or `{node, on}`" {
+    RawNeed as "a node's name, or `{node, if}`" {
         Text => Node(Text),
         Map => Full(RawNeedMap),
     }
@@ -528,7 +566,9 @@ shape! {
     RawNeedMap as "a need" {
         /// The node.
         must "node" => node: Text,
-        /// How it must have ended. Default: success.
+        /// How it must have ended: success, failure or finished (either). Default: success.
+        may "if" => condition: Word<Condition>,
+        /// The same as `if`, in a word that some editors take for `true`; write one of the two.
         may "on" => on: Word<Condition>,
     }
 }
@@ -540,6 +580,32 @@ kinds! {
         "mail" => Mail(RawMail),
         /// On IRC.
         "irc" => Irc(RawIrc),
+        _ => Unknown(RawUnknownNotifier),
+    }
+}
+
+shape! {
+    /// A notifier of no known kind: the keys of all kinds, none of them needed.
+    #[expect(dead_code, reason = "some values are only read to see whether they are of the right type")]
+    RawUnknownNotifier as "a notifier" {
+        /// The mail server.
+        may "smtp" => smtp: Text,
+        /// The user name to log in with.
+        may "username" => username: Text,
+        /// The secret that holds the password.
+        may "password" => password: Text,
+        /// The sender.
+        may "from" => from: Text,
+        /// The IRC server.
+        may "server" => server: Text,
+        /// Whether TLS is spoken.
+        may "tls" => tls: Located<bool>,
+        /// The nick.
+        may "nick" => nick: Text,
+        /// The channels to join.
+        may "channels" => channels: OneOrMany<Text>,
+        /// The account to log in with.
+        may "sasl" => sasl: RawSasl,
     }
 }
 

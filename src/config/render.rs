@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::code;
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::span::{Lines, floor};
 
@@ -94,7 +95,21 @@ fn draw(picture: &mut String, diagnostic: &Diagnostic, file: &str, lines: &Lines
     put(picture, format_args!("  {hue}{sign}{off} {bold}{message}{off}{:gap$}{quiet}{code}{off}\n", ""));
 
     let line = lines.line_of(diagnostic.span.start);
-    let margin = line.to_string().len().max(2) + 1;
+    let margin = margin(line);
+    if diagnostic.code != code::UNREADABLE {
+        frame(picture, diagnostic, file, lines, hue, ink);
+    }
+    for (index, help) in diagnostic.help.lines().enumerate() {
+        let lead = if index == 0 { "help:" } else { "     " };
+        put(picture, format_args!("{:pad$} {}{lead}{off} {}\n", "", ink.help, tame(help), pad = margin - 1));
+    }
+}
+
+/// Draws the place: where it is, and the line before it with the one that is meant.
+fn frame(picture: &mut String, diagnostic: &Diagnostic, file: &str, lines: &Lines<'_>, hue: &str, ink: &Ink) {
+    let Ink { quiet, off, .. } = ink;
+    let line = lines.line_of(diagnostic.span.start);
+    let margin = margin(line);
     let column = lines.column_of(diagnostic.span.start);
     put(picture, format_args!("{:margin$} {quiet}╭─[{off}{}:{line}:{column}{quiet}]{off}\n", "", tame(file)));
     for before in line.saturating_sub(CONTEXT_LINES).max(1)..line {
@@ -103,10 +118,11 @@ fn draw(picture: &mut String, diagnostic: &Diagnostic, file: &str, lines: &Lines
     }
     mark(picture, diagnostic, lines, margin, hue, ink);
     put(picture, format_args!("{:margin$} {quiet}╰────{off}\n", ""));
-    for (index, help) in diagnostic.help.lines().enumerate() {
-        let lead = if index == 0 { "help:" } else { "     " };
-        put(picture, format_args!("{:pad$} {}{lead}{off} {}\n", "", ink.help, tame(help), pad = margin - 1));
-    }
+}
+
+/// Gives the columns in front of the source.
+fn margin(line: usize) -> usize {
+    line.to_string().len().max(2) + 1
 }
 
 /// Draws the line that is meant, with what was understood there below it.
@@ -208,8 +224,9 @@ fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 mod tests {
     use expect_test::expect;
 
+    use super::super::diagnostic::Report;
     use super::super::span::Span;
-    use super::super::{code, diagnostic::Report};
+    use super::code;
 
     #[test]
     fn long_lines_and_controls_are_shown_harmlessly() {
@@ -230,6 +247,21 @@ mod tests {
                help: mend it
 
               1 mistake in ci.yaml          gristmill explain G2002 tells more
+        "#]]
+        .assert_eq(&drawn);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_has_no_place_to_draw() {
+        let mut report = Report::default();
+        report.say(code::UNREADABLE, Span::default(), "it cannot be read", "no such text", "name another");
+        let drawn = format!("drawn:\n{}", report.finish("ci.yaml", "").render(false));
+        expect![[r#"
+            drawn:
+              × it cannot be read                                                        [G1001]
+               help: name another
+
+              1 mistake in ci.yaml          gristmill explain G1001 tells more
         "#]]
         .assert_eq(&drawn);
     }

@@ -58,11 +58,12 @@ impl Shape for i64 {
     }
 
     fn read(node: &Node, report: &mut Report) -> Option<Self> {
-        let Content::Text { text, .. } = &*node.content else { return wrong_type(node, report) };
+        let Content::Text { text, is_plain } = &*node.content else { return wrong_type(node, report) };
         let number = text.parse().ok();
-        if number.is_none() {
+        if number.is_none() || !is_plain {
             let message = format!("expected {}, found a text", Self::what());
-            report.say(code::BAD_NUMBER, node.span, message, "not a whole number", "write digits only, such as `4`");
+            let help = if number.is_some() { "write it without quotes" } else { "write digits only, such as `4`" };
+            report.say(code::BAD_NUMBER, node.span, message, "not a whole number", help);
         }
         number
     }
@@ -193,9 +194,76 @@ impl JsonSchema for Scalar {
     }
 }
 
+/// What a shell is given. A number or a boolean without quotes is refused: other programs that read the file would
+/// make something else of `1.10`, and hardly anybody means to run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Script(pub(super) String);
+
+impl std::ops::Deref for Script {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Shape for Script {
+    fn what() -> &'static str {
+        "a command as a text or a list"
+    }
+
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let Content::Text { text, is_plain } = &*node.content else { return wrong_type(node, report) };
+        let Some(found) = plain_kind(text).filter(|_| *is_plain) else { return Some(Self(text.clone())) };
+        let message = format!("expected {}, found {found}", Self::what());
+        let help = format!("if it is what to run, put it in quotes: `\"{text}\"`");
+        report.say(code::WRONG_TYPE, node.span, message, format!("this is {found}"), help);
+        None
+    }
+}
+
+impl JsonSchema for Script {
+    fn schema_name() -> Cow<'static, str> {
+        "Script".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1})
+    }
+}
+
+/// Says what YAML (1.2, core schema) makes of a scalar without quotes, if it is no text.
+fn plain_kind(text: &str) -> Option<&'static str> {
+    if matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE") {
+        return Some("a boolean");
+    }
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let digits = |prefix: &str, radix: u32| {
+        text.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix)))
+    };
+    let is_special = matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN");
+    let is_number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') && unsigned.parse::<f64>().is_ok();
+    (is_special || is_number || digits("0x", 16) || digits("0o", 8)).then_some("a number")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_and_booleans_are_told_from_texts() {
+        for number in ["5", "1.10", "-3", "+0.5", ".5", "5.", "1e3", "0x1F", "0o17", "010", ".inf", "-.INF", ".nan"] {
+            assert_eq!(plain_kind(number), Some("a number"), "{number}");
+        }
+        for text in ["make", "no", "yes", "1_000", "0xg", "inf", "nan", "-", ".", "1.2.3", "5 6", "-x", ""] {
+            assert_eq!(plain_kind(text), None, "{text}");
+        }
+        assert_eq!((plain_kind("true"), plain_kind("False")), (Some("a boolean"), Some("a boolean")));
+    }
 
     #[test]
     fn durations_need_a_unit_and_have_a_limit() {

@@ -10,6 +10,7 @@ pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<RawFile>().to_value();
     refuse_null(&mut schema);
+    admit_scalars(&mut schema);
     rename(&mut schema);
     schema
 }
@@ -27,6 +28,22 @@ fn rename(schema: &mut Value) {
                 *definitions = std::mem::take(definitions).into_iter().map(|(name, it)| (plain(&name), it)).collect();
             }
             object.values_mut().for_each(rename);
+        }
+        _ => {}
+    }
+}
+
+/// Lets a text without rules of its own be a number or a boolean too: the reader takes it as it is written, so that
+/// `branch: 1.10` needs no quotes.
+fn admit_scalars(schema: &mut Value) {
+    const RULES: [&str; 4] = ["enum", "const", "pattern", "minLength"];
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(admit_scalars),
+        Value::Object(object) => {
+            if object.get("type") == Some(&json!("string")) && !RULES.iter().any(|rule| object.contains_key(*rule)) {
+                object.insert("type".to_owned(), json!(["string", "number", "boolean"]));
+            }
+            object.values_mut().for_each(admit_scalars);
         }
         _ => {}
     }

@@ -472,9 +472,13 @@ macro_rules! either {
     };
 }
 
-/// Describes a map whose key `kind` says which other keys it has.
+/// Describes a map whose key `kind` says which other keys it has. One whose kind is missing or unknown is a mistake;
+/// what else is written there is read with the keys of all kinds, so that it hides no other mistakes.
 macro_rules! kinds {
-    ($(#[$meta:meta])* $name:ident as $what:literal { $( #[doc = $description:literal] $word:tt => $variant:ident($type:ty), )* }) => {
+    ($(#[$meta:meta])* $name:ident as $what:literal {
+        $( #[doc = $description:literal] $word:tt => $variant:ident($type:ty), )*
+        _ => $unknown:ident($any:ty),
+    }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, schemars::JsonSchema)]
         #[schemars(tag = "kind")]
@@ -484,6 +488,9 @@ macro_rules! kinds {
                 #[schemars(rename = $word)]
                 $variant($type),
             )*
+            /// Of no known kind; reported where it is read.
+            #[schemars(skip)]
+            $unknown($any),
         }
 
         impl $crate::config::shape::Shape for $name {
@@ -496,12 +503,14 @@ macro_rules! kinds {
             }
 
             fn read(node: &$crate::config::tree::Node, report: &mut $crate::config::diagnostic::Report) -> Option<Self> {
-                let (kind, span) = $crate::config::shape::kind_of::<Self>(node, &[$($word),*], report)?;
-                match kind.as_str() {
-                    $($word => <$type as $crate::config::shape::Shape>::read_tagged(node, report, "kind").map(Self::$variant),)*
-                    other => {
-                        $crate::config::shape::unknown_word(other, span, &format!("a kind of {}", $what.trim_start_matches("a ")), &[$($word),*], report);
-                        None
+                if !matches!(*node.content, $crate::config::tree::Content::Map(_)) {
+                    return $crate::config::shape::wrong_type(node, report);
+                }
+                match $crate::config::shape::kind_of(node, $what, &[$($word),*], report).as_deref() {
+                    $(Some($word) => <$type as $crate::config::shape::Shape>::read_tagged(node, report, "kind").map(Self::$variant),)*
+                    _ => {
+                        let node = $crate::config::shape::without_foreign(node, <$any>::KEYS);
+                        <$any as $crate::config::shape::Shape>::read(&node, report).map(Self::$unknown)
                     }
                 }
             }
@@ -517,18 +526,30 @@ pub(super) fn map_example(keys: &[&str]) -> String {
     format!("write a map, as `{{key: value}}` or in lines, with keys such as {}{more}", list(&shown))
 }
 
-/// Finds the word under `kind`.
-pub(super) fn kind_of<T: Shape>(node: &Node, words: &[&str], report: &mut Report) -> Option<(String, Span)> {
-    let Content::Map(entries) = &*node.content else {
-        wrong_type::<T>(node, report);
-        return None;
+/// Leaves of a map of no known kind what is known, or mistyped: other keys may belong to the kind that was meant.
+pub(super) fn without_foreign(node: &Node, known: &[&str]) -> Node {
+    let Content::Map(entries) = &*node.content else { return node.clone() };
+    let is_own = |entry: &&Entry| {
+        let key = entry.key.as_str();
+        key != "kind" && (known.contains(&key) || nearest(key, known.iter().copied()).is_some())
     };
+    node.with(Content::Map(entries.iter().filter(is_own).cloned().collect()))
+}
+
+/// Finds the word under `kind`; reports one that is missing, or none of `words`.
+pub(super) fn kind_of(node: &Node, what: &str, words: &[&str], report: &mut Report) -> Option<String> {
+    let Content::Map(entries) = &*node.content else { return None };
     let Some(kind) = entries.iter().find(|entry| entry.key.as_str() == "kind") else {
         let help = format!("add `kind: …`; possible are {}", list(words));
-        report.say(code::MISSING_KEY, node.span, format!("`kind` is missing in {}", T::what()), "in this map", help);
+        report.say(code::MISSING_KEY, node.span, format!("`kind` is missing in {what}"), "in this map", help);
         return None;
     };
-    Located::<String>::read(&kind.value, report).map(|kind| (kind.value, kind.span))
+    let word = String::read(&kind.value, report)?;
+    if !words.contains(&word.as_str()) {
+        let what = format!("a kind of {}", what.trim_start_matches("a "));
+        unknown_word(&word, kind.value.span, &what, words, report);
+    }
+    Some(word)
 }
 
 pub(super) use {either, kinds, shape, words};

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::raw::{RawBuilder, RawFile, RawMatch, RawNodeMap, RawRepository, RawRoute, RawStep};
+use super::shape::Shape as _;
 use super::*;
 
 fn golden_folder() -> PathBuf {
@@ -235,6 +236,7 @@ fn a_file_that_cannot_be_read_is_a_mistake_like_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = load(&folder.path().join("none.yaml")).expect_err("it is not there");
     assert!(missing.render(false).contains("[G1001]"), "{missing}");
+    assert!(!missing.render(false).contains('│'), "there is nothing to draw: {missing}");
     assert!(load(folder.path()).expect_err("it is a folder").render(false).contains("[G1001]"));
     let latin = folder.path().join("latin.yaml");
     std::fs::write(&latin, b"projects:\n  caf\xe9: {}\n").expect("it is written");
@@ -298,6 +300,10 @@ fn accepts(schema: &Value, root: &Value, value: &Value) -> bool {
     };
     let among = |key: &str| rules.get(key).and_then(Value::as_array);
     typed
+        && (rules.get("pattern").and_then(Value::as_str).zip(value.as_str()))
+            .is_none_or(|(pattern, text)| regex::Regex::new(pattern).expect("a pattern").is_match(text))
+        && (rules.get("minLength").and_then(Value::as_u64).zip(value.as_str()))
+            .is_none_or(|(least, text)| text.len() as u64 >= least)
         && rules.get("const").is_none_or(|wanted| wanted == value)
         && among("enum").is_none_or(|words| words.contains(value))
         && among("anyOf").is_none_or(|choices| choices.iter().any(|choice| accepts(choice, root, value)))
@@ -368,6 +374,67 @@ fn a_strange_key_in_any_map_is_refused_by_reader_and_schema() {
         assert!(!by_schema && !by_reader, "{path}: schema {by_schema}, reader {by_reader}");
     }
     assert!(read(&value.to_string(), "gristmill.yaml").is_ok(), "JSON is YAML");
+}
+
+/// Says whether the reader takes a text's keys and types; what names and values mean is not asked.
+fn is_well_formed(text: &str) -> bool {
+    let mut report = diagnostic::Report::default();
+    let read = tree::parse(text, &mut report).and_then(|root| RawFile::read(&load::without_shared(&root), &mut report));
+    read.is_some() && !report.has_mistakes()
+}
+
+#[test]
+fn a_scalar_of_another_type_anywhere_is_judged_alike_by_reader_and_schema() {
+    let (schema, good) = (schema(), include_str!("../../tests/config/good-language.yaml"));
+    let value = as_json(good);
+    let mut paths = Vec::new();
+    collect_scalars(&value, String::new(), &mut paths);
+    assert!(paths.len() > 150, "{}", paths.len());
+    let others = [serde_json::json!(5), serde_json::json!(1.5), true.into(), "a text".into(), "5".into(), Value::Null];
+    let (mut refused, mut taken) = (0, 0);
+    for path in paths.iter().filter(|path| !path.starts_with("/x-")) {
+        for other in others.iter().chain([&serde_json::json!([[]])]) {
+            let mut changed = value.clone();
+            *changed.pointer_mut(path).expect("it is there") = other.clone();
+            let (by_schema, by_reader) = (accepts(&schema, &schema, &changed), is_well_formed(&changed.to_string()));
+            assert_eq!(by_schema, by_reader, "{path}: {other} (schema, reader)");
+            if by_schema { taken += 1 } else { refused += 1 }
+        }
+    }
+    assert!(refused > 100 && taken > 100, "{refused} refused, {taken} taken");
+}
+
+#[test]
+fn a_number_or_boolean_is_no_command_without_quotes() {
+    let (schema, smallest) = (schema(), include_str!("../../tests/config/smallest.yaml"));
+    for (run, is_command) in [
+        ("5", false),
+        ("1.10", false),
+        ("true", false),
+        ("0x10", false),
+        ("\"5\"", true),
+        ("'true'", true),
+        ("[sleep, 1.10]", true),
+        ("1.10.2", true),
+    ] {
+        let text = smallest.replace("make check", run);
+        assert_eq!(read(&text, "gristmill.yaml").is_ok(), is_command, "{run}");
+        assert_eq!(accepts(&schema, &schema, &as_json(&text)), is_command, "{run}");
+    }
+}
+
+fn collect_scalars(value: &Value, path: String, paths: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                collect_scalars(value, format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), paths);
+            }
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| collect_scalars(item, format!("{path}/{index}"), paths));
+        }
+        _ => paths.push(path),
+    }
 }
 
 fn collect_maps(value: &Value, path: String, paths: &mut Vec<String>) {

@@ -14,7 +14,7 @@ use crate::config::matrix::{Family, Row, axes_help};
 use crate::config::nearest::nearest;
 use crate::config::raw::{RawBuild, RawNeed, RawNode, RawNodeMap};
 use crate::config::scalar::{Scalar, Text};
-use crate::config::shape::{Entries, Named, OneOrMany, Placed, list};
+use crate::config::shape::{Entries, Named, OneOrMany, Placed, Word, list};
 use crate::config::span::{Located, Span};
 
 /// Nodes of one graph, rows counted.
@@ -214,7 +214,7 @@ impl Resolver<'_> {
                 .iter()
                 .flat_map(|raw| raw.needs.iter())
                 .flat_map(|needs| &needs.0)
-                .filter_map(RawNeed::parts)
+                .filter_map(|need| self.need(need))
                 .collect();
             let mut resolved = Vec::new();
             for (name, on) in needs {
@@ -255,6 +255,31 @@ impl Resolver<'_> {
         Some((graph, edges))
     }
 
+    /// Gives the node that is needed, and the condition.
+    fn need<'b>(&mut self, raw: &'b RawNeed) -> Option<(&'b Text, Condition)> {
+        match raw {
+            RawNeed::Node(node) => Some((node, Condition::default())),
+            RawNeed::Full(raw) => {
+                let condition = self.condition(raw.condition, raw.on, raw.span());
+                Some((raw.node.as_ref()?, condition))
+            }
+        }
+    }
+
+    /// Takes the condition under `if`, or under its other spelling `on`.
+    pub(super) fn condition(
+        &mut self,
+        by_if: Option<Word<Condition>>,
+        by_on: Option<Word<Condition>>,
+        span: Span,
+    ) -> Condition {
+        if by_if.is_some() && by_on.is_some() {
+            let help = "remove `on`";
+            self.report.say(code::EXCLUDING_KEYS, span, "`if` and `on` mean the same", "both are here", help);
+        }
+        by_if.or(by_on).map(|word| word.0).unwrap_or_default()
+    }
+
     /// Finds the nodes that a need names: all rows of a node, or one.
     fn needed(&mut self, name: &Text, groups: &[Group<'_>]) -> Vec<NodeName> {
         if let Some(group) = groups.iter().find(|group| group.name.value == name.value) {
@@ -276,16 +301,6 @@ impl Resolver<'_> {
         let message = format!("node `{}` does not exist", short(name));
         self.report.say(code::UNKNOWN_NODE, name.span, message, "needed here", help);
         Vec::new()
-    }
-}
-
-impl RawNeed {
-    /// Gives the node and the condition.
-    fn parts(&self) -> Option<(&Text, Condition)> {
-        match self {
-            Self::Node(node) => Some((node, Condition::default())),
-            Self::Full(raw) => Some((raw.node.as_ref()?, raw.on.map(|on| on.0).unwrap_or_default())),
-        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_model::{IrcConfig, MailConfig, NotifierKind, NotifierName};
+use gristmill_model::{IrcConfig, MailConfig, NotifierKind, NotifierName, SecretName};
 
 use super::Resolver;
 use super::names::{Noun, short};
 use super::settings::{is_host_and_port, is_host_name, is_mail_address};
 use crate::config::code;
-use crate::config::raw::{RawIrc, RawMail, RawNotifier};
+use crate::config::raw::{RawIrc, RawMail, RawNotifier, RawUnknownNotifier};
 use crate::config::scalar::Text;
 use crate::config::shape::Placed;
 
@@ -27,6 +27,10 @@ impl Resolver<'_> {
                 let kind = match notifier? {
                     RawNotifier::Mail(raw) => NotifierKind::Mail(self.mail(raw)?),
                     RawNotifier::Irc(raw) => NotifierKind::Irc(self.irc(raw)?),
+                    RawNotifier::Unknown(raw) => {
+                        self.check_unknown_notifier(raw);
+                        return None;
+                    }
                 };
                 Some((NotifierName(name.value.clone()), kind))
             })
@@ -45,6 +49,30 @@ impl Resolver<'_> {
         let username = username.as_ref().and_then(|username| self.line(username));
         let password = password.as_ref().and_then(|password| self.look_up(Noun::Secret, password));
         Some(MailConfig { smtp: smtp?, username, password, from: from? })
+    }
+
+    /// Checks what is written in a notifier of no known kind, as far as it can be told what it means.
+    fn check_unknown_notifier(&mut self, raw: &RawUnknownNotifier) {
+        if let Some(smtp) = &raw.smtp {
+            self.mail_server(smtp);
+            raw.from.as_ref().map(|from| self.sender(from));
+        }
+        if let Some(server) = &raw.server {
+            self.irc_server(server);
+            raw.nick.as_ref().map(|nick| self.nick(nick));
+            raw.channels.iter().flat_map(|channels| &channels.0).for_each(|channel| {
+                self.channel(channel);
+            });
+        }
+        let account = raw.sasl.as_ref();
+        let users = [raw.username.as_ref(), account.and_then(|account| account.user.as_ref())];
+        for user in users.into_iter().flatten() {
+            self.line(user);
+        }
+        let passwords = [raw.password.as_ref(), account.and_then(|account| account.password.as_ref())];
+        for password in passwords.into_iter().flatten() {
+            self.look_up::<SecretName>(Noun::Secret, password);
+        }
     }
 
     fn mail_server(&mut self, text: &Text) -> Option<String> {

@@ -15,10 +15,10 @@ use super::names::{Noun, short};
 use super::{Resolver, Spark};
 use crate::config::code;
 use crate::config::raw::{
-    ParameterType, RawBuild, RawDependent, RawForce, RawMatch, RawParameter, RawQuiet, RawScheduler,
+    ParameterType, RawBuild, RawDependent, RawMatch, RawParameter, RawQuiet, RawScheduler, RawUnknownScheduler,
 };
 use crate::config::scalar::{Scalar, Text};
-use crate::config::shape::Placed;
+use crate::config::shape::{Named, Placed};
 use crate::config::span::Located;
 
 /// Priorities.
@@ -113,8 +113,40 @@ impl Resolver<'_> {
                 let when = self.timed_match(raw.when.as_ref(), target.as_ref());
                 Some((SchedulerKind::Nightly { cron: cron?, timezone: timezone?, target: target? }, when))
             }
-            RawScheduler::Force(raw) => Some((self.force(raw), Matcher::any())),
+            RawScheduler::Force(raw) => Some((self.force(raw.parameters.as_ref()), Matcher::any())),
+            RawScheduler::Unknown(raw) => {
+                self.check_unknown(raw);
+                None
+            }
         }
+    }
+
+    /// Checks what is written in a scheduler of no known kind as far as it means the same in every kind.
+    fn check_unknown(&mut self, raw: &RawUnknownScheduler) {
+        if let Some(when) = &raw.when {
+            self.change_match(when);
+        }
+        self.quiet(raw.quiet.as_ref());
+        for name in raw.upstream.iter().flat_map(|names| &names.0) {
+            self.look_up::<SchedulerName>(Noun::Scheduler, name);
+        }
+        self.condition(raw.condition, raw.on, raw.span());
+        if let Some(every) = &raw.every {
+            self.at_least(every, EVERY_MIN, "1s");
+        }
+        if let Some(cron) = &raw.cron {
+            self.cron(cron);
+        }
+        if let Some(timezone) = &raw.timezone {
+            self.timezone(timezone);
+        }
+        if let Some(repository) = &raw.repository {
+            self.look_up::<RepositoryName>(Noun::Repository, repository);
+        }
+        if let Some(branch) = &raw.branch {
+            self.branch_name(branch);
+        }
+        self.force(raw.parameters.as_ref());
     }
 
     /// Makes the match of a scheduler that changes wake. Without `repository`, only those that its builders use concern
@@ -204,7 +236,7 @@ impl Resolver<'_> {
             self.sparks.push(Spark { from: name.value.clone(), to: context.name.value.clone(), span: name.span });
             upstream.extend(found.filter(|found| !upstream.contains(found)));
         }
-        let on = raw.on.map(|word| word.0).unwrap_or_default();
+        let on = self.condition(raw.condition, raw.on, raw.span());
         (!upstream.is_empty()).then_some(SchedulerKind::Dependent { upstream, on })
     }
 
@@ -241,9 +273,9 @@ impl Resolver<'_> {
         None
     }
 
-    fn force(&mut self, raw: &RawForce) -> SchedulerKind {
+    fn force(&mut self, raw: Option<&Named<RawParameter>>) -> SchedulerKind {
         let mut parameters = BTreeMap::new();
-        for (name, parameter) in raw.parameters.iter().flat_map(|parameters| parameters.iter()) {
+        for (name, parameter) in raw.iter().flat_map(|parameters| parameters.iter()) {
             if let Some(parameter) = parameter.and_then(|parameter| self.parameter(name, parameter)) {
                 parameters.insert(name.value.clone(), parameter);
             }
@@ -337,6 +369,7 @@ impl RawScheduler {
             Self::Periodic(raw) => raw.build.as_ref(),
             Self::Nightly(raw) => raw.build.as_ref(),
             Self::Force(raw) => raw.build.as_ref(),
+            Self::Unknown(raw) => raw.build.as_ref(),
         }
     }
 
@@ -349,6 +382,7 @@ impl RawScheduler {
             Self::Periodic(raw) => raw.priority.as_ref(),
             Self::Nightly(raw) => raw.priority.as_ref(),
             Self::Force(raw) => raw.priority.as_ref(),
+            Self::Unknown(raw) => raw.priority.as_ref(),
         }
     }
 }

@@ -204,7 +204,7 @@ impl Resolver<'_> {
         Some(match run {
             RawRun::Script(script) => {
                 self.check_template_text(script, script.span, axes);
-                Command::Script(script.value.clone())
+                Command::Script(script.value.0.clone())
             }
             RawRun::Arguments(arguments) => {
                 for argument in arguments {
@@ -221,7 +221,7 @@ impl Resolver<'_> {
         let raw =
             self.raw.schedulers.as_ref().and_then(|all| all.iter().find(|(known, _)| known.as_str() == name.as_str()));
         if let Some((known, Some(scheduler))) = raw
-            && !matches!(scheduler, RawScheduler::Triggerable(_))
+            && !matches!(scheduler, RawScheduler::Triggerable(_) | RawScheduler::Unknown(_))
         {
             let line = self.lines.line_of(known.span.start);
             let message = format!("scheduler `{}` cannot be triggered", name.value);
