@@ -2,6 +2,8 @@
 //!
 //! The real service with its own worker, real repositories, the real disk. What the system itself takes for the same is
 //! measured in turn with it, so the ratios mean something on a noisy machine and the absolute numbers do not.
+//!
+//! `cargo bench --bench spine -- builds memory` measures some of it: `delays`, `builds`, `hooks`, `memory`.
 
 mod memory;
 mod world;
@@ -66,11 +68,23 @@ async fn run() -> anyhow::Result<()> {
     let numbers = (0..NODES).map(|number| format!("'{number}'")).collect::<Vec<_>>().join(", ");
     let mut world = World::start(folder.path(), &CONFIG.replace("NUMBERS", &numbers)).await?;
 
-    delays(&mut world, &mut bare, &app, &hooked).await?;
-    builds(&mut world).await?;
-    hooks(&world, &mut bare).await?;
+    // Cargo adds options of its own.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|word| word == part);
+    if is_wanted("delays") {
+        delays(&mut world, &mut bare, &app, &hooked).await?;
+    }
+    if is_wanted("builds") {
+        builds(&mut world).await?;
+    }
+    if is_wanted("hooks") {
+        hooks(&world, &mut bare).await?;
+    }
     world.stop().await;
-    memory::print(folder.path()).await
+    if is_wanted("memory") {
+        memory::print(folder.path()).await?;
+    }
+    Ok(())
 }
 
 /// From a push, or a webhook, to the moment at which a step's process looks at its clock.
