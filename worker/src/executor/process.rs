@@ -51,7 +51,7 @@ pub struct Processes;
 #[async_trait]
 impl Executor for Processes {
     async fn run(&self, step: &StepOrder, output: &mut LogWriter, stop: &Stop) -> Result<StepEnd, ExecutorError> {
-        let (tree, script) = Tree::spawn(step)?;
+        let (tree, script) = Tree::spawn_aside(step).await?;
         let end = Attendance::begin(tree, step).attend(output, stop).await;
         // A long script's file is deleted when the step is over, not before.
         drop(script);
@@ -95,6 +95,20 @@ impl Drop for Group {
 }
 
 impl Tree {
+    /// Starts it on a thread that may block: until its program is loaded a process keeps the thread that starts it, and
+    /// a runtime's thread has the report of that very step to carry meanwhile. Dropped half-way, it kills what it began.
+    async fn spawn_aside(step: &StepOrder) -> Result<(Self, Option<ScriptFile>), ExecutorError> {
+        let order = step.clone();
+        let spawned = tokio::task::spawn_blocking(move || Self::spawn(&order)).await;
+        spawned.unwrap_or_else(|error| {
+            let program = match &step.command {
+                Command::Script(_) => "/bin/sh",
+                Command::Arguments(words) => words.first().map_or("", String::as_str),
+            };
+            Err(ExecutorError::Spawn { program: program.to_owned(), source: io::Error::other(error) })
+        })
+    }
+
     fn spawn(step: &StepOrder) -> Result<(Self, Option<ScriptFile>), ExecutorError> {
         let (program, arguments, script) = arguments_of(step)?;
         let failed = |source: io::Error| failure(&program, source);
