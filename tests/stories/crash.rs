@@ -65,20 +65,15 @@ async fn a_killed_service_goes_on_where_it_was() {
     let served = yard.serve().await;
     let is_retry = |event: &serde_json::Value| event["kind"] == "build.finished" && event["body"]["retry"] == true;
     served.until("the lost attempt", is_retry).await;
-    for build in [2, 3] {
+    for _ in 0..2 {
         yard.let_one_pass();
-        let is_done = |event: &serde_json::Value| {
-            event["kind"] == "build.finished"
-                && event["body"]["build"].as_i64() >= Some(build - 1)
-                && event["body"]["retry"] == false
-        };
-        served.until("the end of a build", is_done).await;
     }
-    served
-        .until("the second buildset's end", |event| {
-            event["kind"] == "buildset.completed" && event["body"]["buildset"] == 2
-        })
-        .await;
+    // Whichever ends first.
+    for buildset in [1, 2] {
+        let is_done =
+            |event: &serde_json::Value| event["kind"] == "buildset.completed" && event["body"]["buildset"] == buildset;
+        served.until("the end of a buildset", is_done).await;
+    }
     let builds = served.get("/api/v1/builds").await;
     let mut outcomes: Vec<&str> =
         builds["items"].as_array().unwrap().iter().map(|build| build["outcome"].as_str().unwrap_or("-")).collect();
