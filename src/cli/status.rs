@@ -159,7 +159,7 @@ mod tests {
         }))
         .unwrap();
         let now = instant("2026-11-24T14:02:30Z").unwrap();
-        expect![[r"
+        expect![[r#"
             broken   ✕ incident 3  app-test on main (build 12)
             running  ◔ build 14  docs  main on local for 19 s
             waiting  ⧗ request 9  train: no worker can ever run this: needs gpu=yes
@@ -169,20 +169,22 @@ mod tests {
                      ⧗ request 13  c
                      … 2 more
             sources  ! lib  no such host
+            service  well
             workers  ✓ local  2 slots
-        "]]
+        "#]]
         .assert_eq(&render(Look::PLAIN, &status, now));
     }
 
     #[test]
     fn an_idle_service_says_so() {
-        expect![[r"
+        expect![[r#"
             broken   nothing
             running  nothing
             waiting  nothing
             sources  0 repositories seen
+            service  well
             workers  none has joined
-        "]]
+        "#]]
         .assert_eq(&render(Look::PLAIN, &Status::default(), Timestamp(0)));
     }
 }
