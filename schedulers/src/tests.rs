@@ -297,6 +297,108 @@ fn what_broke_together_is_one_incident_until_all_is_fixed() {
 }
 
 #[test]
+fn the_same_suspect_on_two_branches_is_two_incidents() {
+    check(
+        "
+        repository app
+        repository lib
+        builder test of app, lib
+        scheduler quick: any-branch app/*; test
+        worker w1 9
+        00:00 lib main l1 by bob: a
+        00:00 app main p1 by ada: a
+        00:01 test succeeds
+        00:01 app fix f1 by ada: a
+        00:02 test succeeds
+        00:03 lib main l2 by bob: a
+        00:04 app main p2 by ada: a
+        00:05 test fails
+        00:06 app fix f2 by ada: a
+        00:07 test fails
+        00:08 app main p3 by ada: a
+        00:09 test succeeds
+        ",
+        &expect![[r#"
+            00:00 quick on change 1: nothing: repository: `lib` does not match app
+            00:00 buildset 1 app@p1 lib@l1 [test]
+            00:00 quick on change 2: built buildset 1: every field of the rule matches
+            00:00 build 1 test on w1 (attempt 1)
+            00:01 build 1 success (step step: succeeds)
+            00:01 buildset 1 success
+            00:01 buildset 2 app@f1 lib@l1 [test]
+            00:01 quick on change 3: built buildset 2: every field of the rule matches
+            00:01 build 2 test on w1 (attempt 1)
+            00:02 build 2 success (step step: succeeds)
+            00:02 buildset 2 success
+            00:03 quick on change 4: nothing: repository: `lib` does not match app
+            00:04 buildset 3 app@p2 lib@l2 [test]
+            00:04 quick on change 5: built buildset 3: every field of the rule matches
+            00:04 build 3 test on w1 (attempt 1)
+            00:05 build 3 failure (step step: fails)
+            00:05 incident 1: test broke, suspects app 2..5, lib 1..4
+            00:05 buildset 3 failure
+            00:06 buildset 4 app@f2 lib@l2 [test]
+            00:06 quick on change 6: built buildset 4: every field of the rule matches
+            00:06 build 4 test on w1 (attempt 1)
+            00:07 build 4 failure (step step: fails)
+            00:07 incident 2: test broke, suspects app 3..6, lib 1..4
+            00:07 buildset 4 failure
+            00:08 buildset 5 app@p3 lib@l2 [test]
+            00:08 quick on change 7: built buildset 5: every field of the rule matches
+            00:08 build 5 test on w1 (attempt 1)
+            00:09 build 5 success (step step: succeeds)
+            00:09 incident 1: test fixed
+            00:09 incident 1 closed
+            00:09 buildset 5 success
+        "#]],
+    );
+}
+
+#[test]
+fn a_moment_fires_once_also_when_nothing_can_be_built() {
+    check(
+        "
+        repository app
+        repository lib
+        builder test of app, lib
+        scheduler night: daily-at 03:00 app/main; test
+        00:00 app main p1 by ada: a
+        03:30 nothing
+        27:30 nothing
+        ",
+        &expect![[r#"
+            00:00 night on change 1: held: every field of the rule matches; kept for the next firing at 2026-11-24 03:00 UTC
+            03:00 night fires for nothing: waits until branch `main` of lib has been seen (meant 03:00:00)
+            27:00 night fires for nothing: waits until branch `main` of lib has been seen (meant 03:00:00)
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_changed_rule_will_never_build_is_let_go() {
+    check(
+        "
+        repository app
+        builder test of app
+        scheduler quick: branch app/main; quiet 10m at-most 20m; test
+        scheduler night: daily-at 03:00 app/main if-changed; test
+        00:00 app main p1 by ada: a
+        scheduler quick: force; test
+        scheduler night: daily-at 03:00 app/other if-changed; test
+        00:30 nothing
+        scheduler night: force; test
+        03:30 nothing
+        ",
+        &expect![[r#"
+            00:00 night on change 1: held: every field of the rule matches; kept for the next firing at 2026-11-24 03:00 UTC
+            00:00 quick on change 1: held: every field of the rule matches; held until 00:10:00 UTC for more pushes (quiet 600 s, at most 1200 s)
+            00:00 quick on change 1: nothing: a force scheduler is not woken by changes
+            00:00 night on change 1: nothing: the scheduler is for branch `other` of app
+        "#]],
+    );
+}
+
+#[test]
 fn an_infrastructure_failure_is_tried_again_within_its_budget() {
     check(
         "
