@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use gristmill_model::{DeliveryId, EventBody, Seq};
 
-use super::dialect::{self, BEGIN_WRITE, Connection, INSERT_EVENTS, failed, sql};
+use super::database::bulk::INSERT_EVENTS;
+use super::database::{BEGIN_WRITE, Connection, broken_rule, failed, is_lost, sql};
 use super::record::{Record, to_json};
 use super::tx::{Tx, inconsistent};
 use super::{Answer, Blob, CommitError, StoreError, Turn, rows, turn};
@@ -12,42 +13,66 @@ use super::{Answer, Blob, CommitError, StoreError, Turn, rows, turn};
 /// Gives out the turn's numbers, on condition that nobody else has given out any. This row is the fence.
 const MOVE_HEAD: &str = "UPDATE journal_head SET seq = seq + $1 WHERE one = 1 AND seq = $2";
 const FIND_HEAD: &str = "SELECT seq FROM journal_head WHERE one = 1";
+const FIND_EVENT: &str = "SELECT at, body FROM event WHERE seq = $1";
 const INSERT_ANSWER: &str = "INSERT INTO answer (key, request_sha256, body, at) VALUES ($1, $2, $3, $4)";
 /// A cursor never goes back.
 const MOVE_CURSOR: &str = "INSERT INTO cursor (consumer, seq) VALUES ($1, $2)
     ON CONFLICT (consumer) DO UPDATE SET seq = excluded.seq WHERE cursor.seq <= excluded.seq";
 
-/// Commits a turn. The second value says whether the connection is fit for another transaction.
-pub(super) async fn run(connection: &mut Connection, turn: &Turn) -> (Result<Seq, CommitError>, bool) {
+/// What a transaction came to.
+pub(super) enum Ran {
+    /// It is known: committed, or taken back.
+    Known(Result<Seq, CommitError>),
+    /// The connection is not fit for another transaction. Nothing was committed.
+    Spoilt(CommitError),
+    /// The connection went while the turn was being committed: whether it was can only be seen in the tables.
+    Unknown(StoreError),
+}
+
+/// Commits a turn.
+pub(super) async fn run(connection: &mut Connection, turn: &Turn) -> Ran {
     if let Err(error) = check(turn) {
-        return (Err(error.into()), true);
+        return Ran::Known(Err(error.into()));
     }
-    if let Err(error) = execute(connection, BEGIN_WRITE).await {
-        return (Err(error.into()), true);
+    if let Err(error) = sql(BEGIN_WRITE).execute(&mut *connection).await {
+        let is_lost = is_lost(&error);
+        let error = failed("begin a turn")(error).into();
+        return if is_lost { Ran::Spoilt(error) } else { Ran::Known(Err(error)) };
     }
-    let written = match write(&mut Tx::on(connection), turn).await {
-        Ok(head) => finish(connection).await.map(|()| head).map_err(CommitError::from),
-        Err(error) => Err(error),
+    let error = match write(&mut Tx::on(connection), turn).await {
+        Ok(head) => match sql("COMMIT").execute(&mut *connection).await {
+            Ok(_) => return Ran::Known(Ok(head)),
+            Err(error) if is_lost(&error) => return Ran::Unknown(failed("commit a turn")(error)),
+            Err(error) => refused(error).into(),
+        },
+        Err(error) => error,
     };
-    match written {
-        Ok(head) => (Ok(head), true),
-        Err(error) => (Err(error), execute(connection, "ROLLBACK").await.is_ok()),
+    match sql("ROLLBACK").execute(connection).await {
+        Ok(_) => Ran::Known(Err(error)),
+        Err(_) => Ran::Spoilt(error),
     }
 }
 
-async fn execute(connection: &mut Connection, text: &'static str) -> Result<(), StoreError> {
-    sql(text).execute(connection).await.map(drop).map_err(failed("begin or end a turn"))
+/// Rules that are only looked at by the commit (that every delivery has its body) may still refuse.
+fn refused(error: sqlx::Error) -> StoreError {
+    match broken_rule(&error) {
+        Some(rule) => inconsistent("journal_head", 1, &rule),
+        None => failed("commit a turn")(error),
+    }
 }
 
-/// Commits: rules that are only looked at now (that every delivery has its body) may still refuse.
-async fn finish(connection: &mut Connection) -> Result<(), StoreError> {
-    match sql("COMMIT").execute(connection).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(match dialect::broken_rule(&error) {
-            Some(rule) => inconsistent("journal_head", 1, &rule),
-            None => failed("commit a turn")(error),
-        }),
-    }
+/// Says whether a turn whose commit nobody saw the end of is in the tables, on a new connection. A turn without events
+/// counts as not committed: it may be repeated.
+pub(super) async fn is_there(connection: &mut Connection, turn: &Turn) -> Result<bool, StoreError> {
+    let Some(first) = turn.events.first() else { return Ok(false) };
+    let row = sql(FIND_EVENT)
+        .bind(turn.expected_head.next().0)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed("look for a turn's events"))?;
+    let Some(row) = row else { return Ok(false) };
+    let row = Record::of("event", &row);
+    Ok(row.time("at")? == turn.at && row.text("body")? == to_json(first))
 }
 
 async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Seq, CommitError> {

@@ -39,8 +39,24 @@ pub enum StoreError {
         /// What it must be at least.
         wanted: String,
     },
+    /// The server is older than what is tested.
+    #[error("the database server is {found}, and gristmill needs PostgreSQL {wanted} or newer")]
+    ServerTooOld {
+        /// What it is.
+        found: String,
+        /// What it must be at least.
+        wanted: String,
+    },
+    /// The address of a database cannot be read.
+    #[error("this is no address of a database: {why}; one looks like postgres://user@host:5432/gristmill")]
+    Address {
+        /// What is wrong with it. Without the address itself, which may have a password in it.
+        why: String,
+    },
     /// The database would not keep what it acknowledges.
-    #[error("the database did not take the setting `{setting}` (it says `{found}`): is it on a network file system?")]
+    #[error(
+        "the database did not take the setting `{setting}` (it says `{found}`): SQLite must not lie on a network file system, and a server must keep what it acknowledges"
+    )]
     Setting {
         /// Which setting and value.
         setting: String,
@@ -48,20 +64,19 @@ pub enum StoreError {
         found: String,
     },
     /// The file is a database of something else.
-    #[error("{} is a database, but not of gristmill: move it away, or give another data folder", file.display())]
+    #[error("the database {place} has tables, but none of gristmill: move it away, or give another one")]
     Foreign {
-        /// Which file.
-        file: PathBuf,
+        /// Which, as it stands after "the database".
+        place: String,
     },
     /// A newer version of this program has written the database.
     #[error(
-        "the database in {} was written by a newer gristmill (schema {found}, this one knows up to {known}): run that \
-         version, or restore a backup from before the upgrade",
-        folder.display()
+        "the database {place} was written by a newer gristmill (schema {found}, this one knows up to {known}): run that \
+         version, or restore a backup from before the upgrade"
     )]
     SchemaNewer {
-        /// The data folder.
-        folder: PathBuf,
+        /// Which, as it stands after "the database".
+        place: String,
         /// The schema it has.
         found: i64,
         /// The newest schema that this program knows.
@@ -69,19 +84,18 @@ pub enum StoreError {
     },
     /// A migration was applied with another text than this program has.
     #[error(
-        "the database in {} was made by a different development version (migration {number} `{name}` has another \
-         text): restore a backup, or start with an empty data folder",
-        folder.display()
+        "the database {place} was made by a different development version (migration {number} `{name}` has another \
+         text): restore a backup, or start with an empty one"
     )]
     SchemaDiffers {
-        /// The data folder.
-        folder: PathBuf,
+        /// Which, as it stands after "the database".
+        place: String,
         /// Which migration.
         number: i64,
         /// Its name.
         name: String,
     },
-    /// The disk is full or failing, or the database is held by somebody else.
+    /// The disk is full or failing, the server is not reached, or the database is held by somebody else.
     #[error("cannot {doing}: {}", hint(*is_transient))]
     Io {
         /// What was being done.
@@ -142,7 +156,7 @@ impl StoreError {
 }
 
 fn hint(is_transient: bool) -> &'static str {
-    if is_transient { "the disk is full or busy" } else { "the database file cannot be used" }
+    if is_transient { "the database is full, busy or not reached" } else { "the database cannot be used" }
 }
 
 /// Why a turn was not committed. Nothing of it was written.

@@ -3,7 +3,7 @@
 use gristmill_schedulers::State;
 
 use super::StoreError;
-use super::dialect::{Connection, failed, sql};
+use super::database::{BEGIN_READ, Connection, failed, sql};
 use super::record::Record;
 use super::rows;
 use super::tx::Tx;
@@ -20,7 +20,7 @@ const HEAD_AND_LAST_IDS: &str = "SELECT journal_head.seq AS head,
 
 /// Loads the state on the connection that writes, so that no turn comes between two reads.
 pub(super) async fn run(connection: &mut Connection) -> Result<State, StoreError> {
-    sql("BEGIN").execute(&mut *connection).await.map_err(failed("begin to load the state"))?;
+    sql(BEGIN_READ).execute(&mut *connection).await.map_err(failed("begin to load the state"))?;
     let loaded = read(&mut Tx::on(connection)).await;
     sql("ROLLBACK").execute(connection).await.map_err(failed("end loading the state"))?;
     loaded

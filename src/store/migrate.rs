@@ -1,12 +1,10 @@
 //! Bringing the schema up to date: numbered texts, each applied once, in a transaction of its own.
 
-use std::path::Path;
-
 use gristmill_model::Digest;
 
-use super::dialect::{self, BEGIN_WRITE, Connection, failed, sql};
+use super::StoreError;
+use super::database::{BEGIN_WRITE, Connection, Text, failed, sql};
 use super::record::Record;
-use super::{DATABASE_FILE, StoreError};
 
 /// One step of the schema. A released one is never edited.
 pub(super) struct Migration {
@@ -15,34 +13,78 @@ pub(super) struct Migration {
     /// What it is for.
     pub(super) name: &'static str,
     /// Its statements.
-    pub(super) text: &'static str,
+    pub(super) text: Text,
+}
+
+/// The texts of a step, which are files of the same name for both databases.
+macro_rules! migration {
+    ($number:literal, $name:literal) => {
+        Migration {
+            number: $number,
+            name: $name,
+            text: Text::Each {
+                sqlite: include_str!(concat!("migrations/sqlite/000", $number, "_", $name, ".sql")),
+                postgres: include_str!(concat!("migrations/postgres/000", $number, "_", $name, ".sql")),
+            },
+        }
+    };
 }
 
 /// All of them, in order.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "first", text: include_str!("migrations/0001_first.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[migration!(1, "first"), migration!(2, "leader")];
 
-const CREATE_VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_version (
-    number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL
-) STRICT";
-const COUNT_TABLES: &str = "SELECT COUNT(*) AS tables,
-    COUNT(*) FILTER (WHERE name = 'schema_version') AS ours FROM sqlite_schema WHERE type = 'table'";
+const CREATE_VERSIONS: Text = Text::Each {
+    sqlite: "CREATE TABLE IF NOT EXISTS schema_version (
+        number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL
+    ) STRICT",
+    postgres: "CREATE TABLE IF NOT EXISTS schema_version (
+        number BIGINT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL
+    )",
+};
+const COUNT_TABLES: Text = Text::Each {
+    sqlite: "SELECT COUNT(*) AS tables, COUNT(*) FILTER (WHERE name = 'schema_version') AS ours
+        FROM sqlite_schema WHERE type = 'table'",
+    postgres: "SELECT COUNT(*) AS tables, COUNT(*) FILTER (WHERE table_name = 'schema_version') AS ours
+        FROM information_schema.tables WHERE table_schema = current_schema()",
+};
+/// Two masters that start together bring the schema up to date one after the other. The number is `grist` in ASCII.
+const TAKE_MIGRATION_LOCK: Text = Text::Each { sqlite: "SELECT 1", postgres: "SELECT pg_advisory_lock(444033987444)" };
+const FREE_MIGRATION_LOCK: Text =
+    Text::Each { sqlite: "SELECT 1", postgres: "SELECT pg_advisory_unlock(444033987444)" };
 const LIST_VERSIONS: &str = "SELECT number, name, sha256 FROM schema_version ORDER BY number LIMIT 10000";
 const INSERT_VERSION: &str = "INSERT INTO schema_version (number, name, sha256) VALUES ($1, $2, $3)";
 
-/// Applies what is missing; refuses a schema that is newer than, or different from, what this program knows.
-pub(super) async fn bring_up_to_date(connection: &mut Connection, folder: &Path) -> Result<(), StoreError> {
-    apply_all(connection, folder, MIGRATIONS).await
+/// Applies what is missing; refuses a schema that is newer than, or different from, what this program knows. `place` is
+/// how the database is called in a refusal.
+pub(super) async fn bring_up_to_date(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
+    apply_all(connection, place, MIGRATIONS).await
 }
 
 /// The same for any list of migrations.
 pub(super) async fn apply_all(
     connection: &mut Connection,
-    folder: &Path,
+    place: &str,
     migrations: &[Migration],
 ) -> Result<(), StoreError> {
-    refuse_foreign(connection, folder).await?;
+    run(connection, TAKE_MIGRATION_LOCK).await?;
+    let applied = apply_missing(connection, place, migrations).await;
+    // A connection that broke has let go of it.
+    let freed = run(connection, FREE_MIGRATION_LOCK).await;
+    applied.and(freed)
+}
+
+async fn apply_missing(connection: &mut Connection, place: &str, migrations: &[Migration]) -> Result<(), StoreError> {
+    refuse_foreign(connection, place).await?;
     run(connection, CREATE_VERSIONS).await?;
+    let done = check_applied(connection, place, migrations).await?;
+    for migration in migrations.iter().filter(|migration| migration.number > done) {
+        apply(connection, migration).await?;
+    }
+    Ok(())
+}
+
+/// Gives the number of the last migration that was applied, once all of them are known to this program.
+async fn check_applied(connection: &mut Connection, place: &str, migrations: &[Migration]) -> Result<i64, StoreError> {
     let applied = sql(LIST_VERSIONS).fetch_all(&mut *connection).await.map_err(failed("read the schema's version"))?;
     let mut done = 0;
     for row in &applied {
@@ -51,24 +93,21 @@ pub(super) async fn apply_all(
         let Some(migration) = migrations.iter().find(|migration| migration.number == number) else {
             let known = migrations.last().map_or(0, |migration| migration.number);
             let found = Record::of("schema_version", &applied[applied.len() - 1]).int("number")?;
-            return Err(StoreError::SchemaNewer { folder: folder.to_owned(), found, known });
+            return Err(StoreError::SchemaNewer { place: place.to_owned(), found, known });
         };
-        if sha256_of(migration) != sha256 {
-            return Err(StoreError::SchemaDiffers { folder: folder.to_owned(), number, name });
+        if sha256_of(connection, migration) != sha256 {
+            return Err(StoreError::SchemaDiffers { place: place.to_owned(), number, name });
         }
         done = number;
     }
-    for migration in migrations.iter().filter(|migration| migration.number > done) {
-        apply(connection, migration).await?;
-    }
-    Ok(())
+    Ok(done)
 }
 
-async fn refuse_foreign(connection: &mut Connection, folder: &Path) -> Result<(), StoreError> {
+async fn refuse_foreign(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
     let row = sql(COUNT_TABLES).fetch_one(connection).await.map_err(failed("look at the database"))?;
     let row = Record::of("sqlite_schema", &row);
     if row.int("tables")? > 0 && row.int("ours")? == 0 {
-        return Err(StoreError::Foreign { file: folder.join(DATABASE_FILE) });
+        return Err(StoreError::Foreign { place: place.to_owned() });
     }
     Ok(())
 }
@@ -77,7 +116,7 @@ async fn apply(connection: &mut Connection, migration: &Migration) -> Result<(),
     run(connection, BEGIN_WRITE).await?;
     let applied = apply_inside(connection, migration).await;
     // When the program ends here, the database takes an unfinished transaction back by itself.
-    run(connection, if applied.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    run(connection, Text::Same(if applied.is_ok() { "COMMIT" } else { "ROLLBACK" })).await?;
     applied
 }
 
@@ -86,17 +125,17 @@ async fn apply_inside(connection: &mut Connection, migration: &Migration) -> Res
     sql(INSERT_VERSION)
         .bind(migration.number)
         .bind(migration.name)
-        .bind(sha256_of(migration))
+        .bind(sha256_of(connection, migration))
         .execute(connection)
         .await
         .map(drop)
-        .map_err(dialect::failed("note the schema's version"))
+        .map_err(failed("note the schema's version"))
 }
 
-async fn run(connection: &mut Connection, text: &'static str) -> Result<(), StoreError> {
-    sqlx::raw_sql(text).execute(connection).await.map(drop).map_err(failed("bring the schema up to date"))
+async fn run(connection: &mut Connection, text: Text) -> Result<(), StoreError> {
+    connection.script(text).await.map_err(failed("bring the schema up to date"))
 }
 
-fn sha256_of(migration: &Migration) -> String {
-    Digest::of(migration.text.as_bytes()).0
+fn sha256_of(connection: &Connection, migration: &Migration) -> String {
+    Digest::of(connection.text_of(migration.text).as_bytes()).0
 }

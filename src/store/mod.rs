@@ -1,4 +1,4 @@
-//! The store: rows (what is) and the journal (what happened), in one SQLite database in the data folder.
+//! The store: rows (what is) and the journal (what happened), in one database: SQLite in the data folder, or PostgreSQL.
 //!
 //! The engine is the only one that writes, and writes only by [`Store::commit`]: one [`Turn`], one transaction, on
 //! condition that the journal's head is where the engine left it. Everybody else reads through a [`Reader`].
@@ -6,14 +6,14 @@
 //! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
 //! how open ones are read back; `load` makes a state of them; [`read`] are the reads for everybody else. What depends
-//! on the kind of database is in `dialect`, `migrate` and the migrations, and nowhere else.
+//! on the kind of database is in `database` and the migrations, and nowhere else.
 
 pub mod error;
 pub mod read;
 pub mod turn;
 
 mod commit;
-mod dialect;
+mod database;
 mod load;
 mod lock;
 mod migrate;
@@ -34,12 +34,40 @@ pub use error::{CommitError, StoreError};
 pub use read::{DeliveryBody, DueMessage, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
 pub use turn::{Answer, Blob, Turn};
 
+use database::Place;
+use database::postgres::Server;
 use writer::Writer;
 
 /// The name of the database file in the data folder.
 pub const DATABASE_FILE: &str = "gristmill.db";
 /// The name of the lock file in the data folder.
 pub const LOCK_FILE: &str = "gristmill.lock";
+
+/// Which database.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Database {
+    /// SQLite, as a file in the data folder.
+    #[default]
+    Embedded,
+    /// PostgreSQL, at this address: `postgres://user@host:5432/database`.
+    Server(String),
+}
+
+impl std::str::FromStr for Database {
+    type Err = StoreError;
+
+    /// Reads `sqlite:` (the embedded one) or `postgres://…`.
+    fn from_str(address: &str) -> Result<Self, StoreError> {
+        match address.split_once(':') {
+            Some(("sqlite", "")) => Ok(Self::Embedded),
+            Some(("postgres" | "postgresql", _)) => {
+                Server::parse(address)?;
+                Ok(Self::Server(address.to_owned()))
+            }
+            _ => Err(StoreError::Address { why: "it begins with neither `sqlite:` nor `postgres://`".to_owned() }),
+        }
+    }
+}
 
 /// The engine's hold on the database: there is one per data folder.
 ///
@@ -54,19 +82,35 @@ pub struct Store {
 impl Store {
     /// Opens the database in `folder`, which is made if it is not there, and brings its schema up to date.
     ///
-    /// Refused if another process serves the folder, if the schema is newer than this program knows, or if the SQLite
-    /// inside this program has known defects.
+    /// # Errors
+    /// If another process serves the folder, if the schema is newer than this program knows, or if the SQLite inside
+    /// this program has known defects.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_database(folder, &Database::Embedded).await
+    }
+
+    /// Opens a database for the service whose other files are in `folder`, which is made if it is not there, and brings
+    /// its schema up to date.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and if a server cannot be reached, is too old, or would not keep what it acknowledges.
+    pub async fn open_database(folder: &Path, database: &Database) -> Result<Self, StoreError> {
         let lock = lock::take_soon(folder).await?;
         let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
-        let file = folder.join(DATABASE_FILE);
-        // Its companions (the write-ahead log) get the same permissions. The file must be closed before SQLite opens it:
-        // closing it later would let go of SQLite's own locks.
-        drop(lock::open_private(&file).map_err(unusable)?);
-        let mut connection = dialect::open_writer(&file).await?;
-        migrate::bring_up_to_date(&mut connection, folder).await?;
-        let reader = Reader::new(dialect::open_readers(&file));
-        let writer = Writer::start(connection, file, lock).map_err(unusable)?;
+        let place = match database {
+            Database::Embedded => {
+                let file = folder.join(DATABASE_FILE);
+                // Its companions (the write-ahead log) get the same permissions. The file must be closed before SQLite
+                // opens it: closing it later would let go of SQLite's own locks.
+                drop(lock::open_private(&file).map_err(unusable)?);
+                Place::Sqlite(file)
+            }
+            Database::Server(url) => Place::Postgres(Box::new(Server::parse(url)?)),
+        };
+        let mut connection = place.open_writer().await?;
+        migrate::bring_up_to_date(&mut connection, &place.to_string()).await?;
+        let reader = Reader::new(place.open_readers());
+        let writer = Writer::start(connection, place, lock).map_err(unusable)?;
         Ok(Self { folder: folder.to_owned(), writer, reader })
     }
 

@@ -2,11 +2,9 @@
 
 use gristmill_model::Timestamp;
 use serde::de::DeserializeOwned;
-use sqlx::Row as _;
-use sqlx::{Decode, Sqlite, Type};
 
 use super::StoreError;
-use super::dialect::Row;
+use super::database::{Cell, Row};
 
 /// One row of `table`, for reading.
 #[derive(Clone, Copy)]
@@ -21,19 +19,27 @@ impl<'r> Record<'r> {
         Self { table, row }
     }
 
-    /// Gives a column as any type that its kind can be.
-    pub(super) fn raw<T: Decode<'r, Sqlite> + Type<Sqlite>>(&self, column: &'static str) -> Result<T, StoreError> {
-        self.row.try_get(column).map_err(|error| self.unreadable(column, &error.to_string()))
+    fn value<T: Cell>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.row.value(column).map_err(|error| self.unreadable(column, &error.to_string()))
+    }
+
+    fn maybe<T: Cell>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
+        self.row.maybe(column).map_err(|error| self.unreadable(column, &error.to_string()))
+    }
+
+    /// Gives bytes.
+    pub(super) fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
+        self.value(column)
     }
 
     /// Gives an integer.
     pub(super) fn int(&self, column: &'static str) -> Result<i64, StoreError> {
-        self.raw(column)
+        self.value(column)
     }
 
     /// Gives an integer, if there is one.
     pub(super) fn int_maybe(&self, column: &'static str) -> Result<Option<i64>, StoreError> {
-        self.raw(column)
+        self.maybe(column)
     }
 
     /// Gives an identity.
@@ -74,18 +80,18 @@ impl<'r> Record<'r> {
 
     /// Gives a text.
     pub(super) fn text(&self, column: &'static str) -> Result<String, StoreError> {
-        self.raw(column)
+        self.value(column)
     }
 
     /// Gives a text, if there is one.
     pub(super) fn text_maybe(&self, column: &'static str) -> Result<Option<String>, StoreError> {
-        self.raw(column)
+        self.maybe(column)
     }
 
     /// Gives what a word stands for.
     pub(super) fn word<T>(&self, column: &'static str, parse: fn(&str) -> Option<T>) -> Result<T, StoreError> {
-        let word: &str = self.raw(column)?;
-        parse(word).ok_or_else(|| self.unreadable(column, &format!("the word `{word}` is unknown")))
+        let word: String = self.value(column)?;
+        parse(&word).ok_or_else(|| self.unreadable(column, &format!("the word `{word}` is unknown")))
     }
 
     /// Gives what a word stands for, if there is one.
@@ -94,9 +100,9 @@ impl<'r> Record<'r> {
         column: &'static str,
         parse: fn(&str) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
-        match self.raw::<Option<&str>>(column)? {
+        match self.maybe::<String>(column)? {
             None => Ok(None),
-            Some(word) => match parse(word) {
+            Some(word) => match parse(&word) {
                 Some(value) => Ok(Some(value)),
                 None => Err(self.unreadable(column, &format!("the word `{word}` is unknown"))),
             },
@@ -105,8 +111,8 @@ impl<'r> Record<'r> {
 
     /// Gives what is stored as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
-        let text: &str = self.raw(column)?;
-        serde_json::from_str(text).map_err(|error| self.unreadable(column, &error.to_string()))
+        let text: String = self.value(column)?;
+        serde_json::from_str(&text).map_err(|error| self.unreadable(column, &error.to_string()))
     }
 
     fn unreadable(&self, column: &'static str, why: &str) -> StoreError {

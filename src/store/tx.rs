@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::StoreError;
-use super::dialect::{self, Connection, Row, Statement};
+use super::database::{Connection, Row, Statement, broken_rule, failed};
 
 /// A transaction that is under way, on the one connection that writes.
 pub(super) struct Tx<'c> {
@@ -53,15 +53,15 @@ impl<'c> Tx<'c> {
 
     /// Reads rows.
     pub(super) async fn rows(&mut self, doing: &'static str, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        statement.fetch_all(&mut *self.connection).await.map_err(dialect::failed(doing))
+        statement.fetch_all(&mut *self.connection).await.map_err(failed(doing))
     }
 
     async fn run(&mut self, table: &'static str, id: &impl Display, statement: Statement) -> Result<u64, StoreError> {
         match statement.execute(&mut *self.connection).await {
-            Ok(done) => Ok(done.rows_affected()),
-            Err(error) => match dialect::broken_rule(&error) {
+            Ok(written) => Ok(written),
+            Err(error) => match broken_rule(&error) {
                 Some(rule) => Err(inconsistent(table, id, &rule)),
-                None => Err(dialect::failed("write a turn")(error)),
+                None => Err(failed("write a turn")(error)),
             },
         }
     }

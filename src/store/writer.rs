@@ -4,14 +4,12 @@
 //! nothing: the job is done by this thread, from begin to commit, and only its answer goes nowhere. Not even the end of
 //! the runtime that the callers live in interrupts a transaction.
 
-use std::path::PathBuf;
-
 use gristmill_model::Seq;
 use gristmill_schedulers::State;
-use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::dialect::{self, Connection};
+use super::commit::Ran;
+use super::database::{Connection, Place};
 use super::lock::Lock;
 use super::{CommitError, StoreError, Turn, commit, load};
 
@@ -32,13 +30,13 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread. It holds `lock` until its connection is closed.
-    pub(super) fn start(connection: Connection, file: PathBuf, lock: Lock) -> std::io::Result<Self> {
+    pub(super) fn start(connection: Connection, place: Place, lock: Lock) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_WAITING_MAX);
         let (finish, finished) = oneshot::channel();
         // A runtime of its own, with nothing to look after but this: waiting for the database is then as cheap as one
         // thread waiting for another can be, and a statement is mostly waiting.
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let desk = Desk { connection: Some(connection), file };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let desk = Desk { connection: Some(connection), place };
         std::thread::Builder::new().name("gristmill-store".into()).spawn(move || {
             runtime.block_on(work(desk, inbox));
             drop(lock);
@@ -85,15 +83,34 @@ async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>) {
 /// The connection, opened again after a failure that leaves it in doubt.
 pub(super) struct Desk {
     pub(super) connection: Option<Connection>,
-    pub(super) file: PathBuf,
+    pub(super) place: Place,
 }
 
 impl Desk {
     pub(super) async fn commit(&mut self, turn: Turn) -> Result<Seq, CommitError> {
-        let connection = self.connection().await?;
-        let (result, is_clean) = commit::run(connection, &turn).await;
-        self.keep_if(is_clean).await;
-        result
+        match commit::run(self.connection().await?, &turn).await {
+            Ran::Known(result) => result,
+            Ran::Spoilt(error) => {
+                tracing::warn!(
+                    "the database connection is opened again, because a transaction could not be taken back"
+                );
+                // Closing it takes the transaction back for certain.
+                self.close().await;
+                Err(error)
+            }
+            Ran::Unknown(error) => self.look_for(&turn, error).await,
+        }
+    }
+
+    /// Looks on a new connection whether a turn was committed whose end was not seen.
+    async fn look_for(&mut self, turn: &Turn, error: StoreError) -> Result<Seq, CommitError> {
+        tracing::warn!("the database went while a turn was being committed; looking whether it was");
+        self.close().await;
+        if commit::is_there(self.connection().await?, turn).await? {
+            let count = i64::try_from(turn.events.len()).expect("the number of events was checked");
+            return Ok(Seq(turn.expected_head.0 + count));
+        }
+        Err(error.into())
     }
 
     pub(super) async fn load(&mut self) -> Result<State, StoreError> {
@@ -102,17 +119,9 @@ impl Desk {
 
     pub(super) async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if self.connection.is_none() {
-            self.connection = Some(dialect::open_writer(&self.file).await?);
+            self.connection = Some(self.place.open_writer().await?);
         }
         Ok(self.connection.as_mut().expect("it was opened above"))
-    }
-
-    /// Lets go of a connection whose transaction could not be taken back: closing it does that for certain.
-    async fn keep_if(&mut self, is_clean: bool) {
-        if !is_clean {
-            tracing::warn!("the database connection is opened again, because a transaction could not be taken back");
-            self.close().await;
-        }
     }
 
     async fn close(&mut self) {

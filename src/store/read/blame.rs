@@ -12,6 +12,9 @@ use serde::Serialize;
 
 use super::Reader;
 use super::row::{Cells, ReadError, read_all, rfc3339};
+#[cfg(test)]
+use crate::store::database::Text;
+use crate::store::database::sql;
 
 /// A change that may have broken something. All of its text is untrusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,7 +111,8 @@ const BETWEEN: &str = "SELECT id, body FROM change WHERE repository = $1 AND bra
                        ORDER BY id DESC LIMIT $5";
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 3] = [("own", OWN), ("last good", LAST_GOOD), ("between", BETWEEN)];
+pub(in crate::store) const LISTS: [(&str, Text); 3] =
+    [("own", Text::Same(OWN)), ("last good", Text::Same(LAST_GOOD)), ("between", Text::Same(BETWEEN))];
 
 /// Suspects that a range or a list names; of more, the newest are kept.
 pub const SUSPECTS_MAX: i64 = 200;
@@ -133,7 +137,7 @@ impl Reader {
     pub async fn suspects(&self, ranges: &Suspects) -> Result<Vec<Suspect>, ReadError> {
         let mut suspects = Vec::new();
         for (repository, range) in ranges {
-            let rows = sqlx::query(BETWEEN)
+            let rows = sql(BETWEEN)
                 .bind(repository.as_str())
                 .bind(range.branch.as_str())
                 .bind(range.after.0)
@@ -149,7 +153,7 @@ impl Reader {
 
     /// Gives the changes that a buildset was made for, oldest first, at most [`SUSPECTS_MAX`].
     async fn own_changes(&self, buildset: BuildsetId) -> Result<Vec<Suspect>, ReadError> {
-        let rows = sqlx::query(OWN).bind(buildset.0).bind(SUSPECTS_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(OWN).bind(buildset.0).bind(SUSPECTS_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, |cells| Ok(suspect(cells.json("body")?)))
     }
 
@@ -158,11 +162,11 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn happening_facts(&self, build: BuildId) -> Result<Option<HappeningFacts>, ReadError> {
-        let Some(row) = sqlx::query(FACTS).bind(build.0).fetch_optional(self.pool()).await? else { return Ok(None) };
+        let Some(row) = sql(FACTS).bind(build.0).fetch_optional(self.pool()).await? else { return Ok(None) };
         let cells = Cells(&row);
         let buildset: Buildset = cells.json("body")?;
         let epoch = cells.int("epoch")?;
-        let failing_step = match cells.get::<Option<i64>>("step_number")? {
+        let failing_step = match cells.opt_id("step_number", |number| number)? {
             None => None,
             Some(number) => {
                 let step = u32::try_from(number).unwrap_or(0);
@@ -200,7 +204,7 @@ impl Reader {
     /// [`ReadError`].
     pub async fn culprit_range(&self, build: BuildId) -> Result<Option<CulpritRange>, ReadError> {
         let Some(facts) = self.happening_facts(build).await? else { return Ok(None) };
-        let row = sqlx::query(LAST_GOOD)
+        let row = sql(LAST_GOOD)
             .bind(facts.builder.as_str())
             .bind(facts.branch.as_str())
             .bind(build.0)

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::change::ChangeRow;
 use super::row::{Cells, Page, ReadError, opt_rfc3339, read_all, revisions, rfc3339};
 use super::{LIMIT_DEFAULT, Reader};
+use crate::store::database::{Text, sql};
 
 /// A build in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -168,13 +169,15 @@ pub struct BuildFilter {
 }
 
 /// Begins every query that gives a [`BuildRow`]; `$where` follows.
-macro_rules! build_rows {
-    ($rest:literal) => {
+macro_rules! build_rows_with {
+    ($steps:literal, $rest:literal) => {
         concat!(
             "SELECT b.id, b.builder, b.buildset, b.request, b.branch, b.attempt, b.epoch, b.worker, b.state, b.cancel, ",
             "b.outcome, b.cause, b.summary, b.leased_at, b.started_at, b.finished_at, ",
             "bs.project, bs.scheduler, bs.body AS buildset_body, ",
-            "COALESCE(json_array_length(c.body, '$.steps'), 0) AS steps_total, s.number AS step_number, s.name AS step_name ",
+            "COALESCE(",
+            $steps,
+            ", 0) AS steps_total, s.number AS step_number, s.name AS step_name ",
             "FROM build b JOIN buildset bs ON bs.id = b.buildset JOIN request r ON r.id = b.request ",
             "LEFT JOIN recipe c ON c.digest = r.recipe ",
             "LEFT JOIN step s ON s.build = b.id AND s.number = CASE WHEN b.state = 'finished' ",
@@ -185,38 +188,47 @@ macro_rules! build_rows {
     };
 }
 
-const BUILD: &str = build_rows!("WHERE b.id = $1 LIMIT 1");
-const RUNNING: &str = build_rows!("WHERE b.state <> 'finished' AND b.id < $1 ORDER BY b.id DESC LIMIT $2");
-const OF_BUILDSET: &str = build_rows!("WHERE b.buildset = $1 ORDER BY b.id LIMIT $2");
+macro_rules! build_rows {
+    ($rest:literal) => {
+        Text::Each {
+            sqlite: build_rows_with!("json_array_length(c.body, '$.steps')", $rest),
+            postgres: build_rows_with!("json_array_length(CAST(c.body AS json) -> 'steps')", $rest),
+        }
+    };
+}
+
+const BUILD: Text = build_rows!("WHERE b.id = $1 LIMIT 1");
+const RUNNING: Text = build_rows!("WHERE b.state <> 'finished' AND b.id < $1 ORDER BY b.id DESC LIMIT $2");
+const OF_BUILDSET: Text = build_rows!("WHERE b.buildset = $1 ORDER BY b.id LIMIT $2");
 // Each filter has a query of its own that is driven by an index; what the index does not know is asked of its rows.
-const ALL: &str = build_rows!(
+const ALL: Text = build_rows!(
     "WHERE b.id < $1 AND ($3 IS NULL OR b.outcome = $3) AND ($4 IS NULL OR b.state = $4) ORDER BY b.id DESC LIMIT $2"
 );
-const BY_OUTCOME: &str =
+const BY_OUTCOME: Text =
     build_rows!("WHERE b.outcome = $3 AND b.id < $1 AND ($4 IS NULL OR b.state = $4) ORDER BY b.id DESC LIMIT $2");
-const BY_BRANCH: &str = build_rows!(
+const BY_BRANCH: Text = build_rows!(
     "WHERE b.branch = $5 AND b.id < $1 AND ($3 IS NULL OR b.outcome = $3) AND ($4 IS NULL OR b.state = $4) \
      ORDER BY b.id DESC LIMIT $2"
 );
-const BY_BUILDER: &str = build_rows!(
+const BY_BUILDER: Text = build_rows!(
     "WHERE b.builder = $5 AND b.id < $1 AND ($3 IS NULL OR b.outcome = $3) AND ($4 IS NULL OR b.state = $4) \
      ORDER BY b.id DESC LIMIT $2"
 );
-const BY_BUILDER_AND_BRANCH: &str = build_rows!(
+const BY_BUILDER_AND_BRANCH: Text = build_rows!(
     "WHERE b.builder = $5 AND b.branch = $6 AND b.id < $1 AND ($3 IS NULL OR b.outcome = $3) \
      AND ($4 IS NULL OR b.state = $4) ORDER BY b.id DESC LIMIT $2"
 );
-const OPEN_IN_STATE: &str = build_rows!(
+const OPEN_IN_STATE: Text = build_rows!(
     "WHERE b.state <> 'finished' AND b.id < $1 AND b.state = $4 AND ($3 IS NULL OR b.outcome = $3) \
      ORDER BY b.id DESC LIMIT $2"
 );
-const OF_CHANGE: &str = build_rows!(
+const OF_CHANGE: Text = build_rows!(
     "JOIN buildset_change bc ON bc.buildset = b.buildset WHERE bc.change = $1 \
      AND (b.builder = $2 OR substr(b.builder, 1, length($2) + 1) = $2 || '[') ORDER BY b.id DESC LIMIT $3"
 );
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 9] = [
+pub(in crate::store) const LISTS: [(&str, Text); 9] = [
     ("of a change", OF_CHANGE),
     ("all", ALL),
     ("by outcome", BY_OUTCOME),
@@ -249,7 +261,7 @@ pub const BUILDS_OF_BUILDSET_MAX: i64 = 2_000;
 
 fn build_row(cells: &Cells<'_>) -> Result<BuildRow, ReadError> {
     let buildset: Buildset = cells.json("buildset_body")?;
-    let step = match cells.get::<Option<i64>>("step_number")? {
+    let step = match cells.opt_id("step_number", |number| number)? {
         Some(number) => Some(StepBrief { number: u32::try_from(number).unwrap_or(0), name: cells.text("step_name")? }),
         None => None,
     };
@@ -298,7 +310,7 @@ impl Reader {
     /// [`ReadError`].
     pub async fn list_builds(&self, filter: &BuildFilter, page: Page) -> Result<Vec<BuildRow>, ReadError> {
         let is_open = filter.state.is_some_and(|state| state != BuildState::Finished);
-        let sql = match (&filter.builder, &filter.branch, filter.outcome) {
+        let text = match (&filter.builder, &filter.branch, filter.outcome) {
             (Some(_), Some(_), _) => BY_BUILDER_AND_BRANCH,
             (Some(_), None, _) => BY_BUILDER,
             (None, Some(_), _) => BY_BRANCH,
@@ -306,7 +318,7 @@ impl Reader {
             (None, None, Some(_)) => BY_OUTCOME,
             (None, None, None) => ALL,
         };
-        let mut query = sqlx::query(sql)
+        let mut query = sql(text)
             .bind(page.before)
             .bind(page.limit)
             .bind(filter.outcome.map(Outcome::as_str))
@@ -325,7 +337,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn running_builds(&self, page: Page) -> Result<Vec<BuildRow>, ReadError> {
-        let rows = sqlx::query(RUNNING).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?;
+        let rows = sql(RUNNING).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?;
         read_all(&rows, build_row)
     }
 
@@ -334,8 +346,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn builds_of_buildset(&self, buildset: BuildsetId) -> Result<Vec<BuildRow>, ReadError> {
-        let rows =
-            sqlx::query(OF_BUILDSET).bind(buildset.0).bind(BUILDS_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(OF_BUILDSET).bind(buildset.0).bind(BUILDS_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, build_row)
     }
 
@@ -344,12 +355,8 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn builds_of_change(&self, change: ChangeId, builder: &BuilderName) -> Result<Vec<BuildRow>, ReadError> {
-        let rows = sqlx::query(OF_CHANGE)
-            .bind(change.0)
-            .bind(builder.as_str())
-            .bind(LIMIT_DEFAULT)
-            .fetch_all(self.pool())
-            .await?;
+        let rows =
+            sql(OF_CHANGE).bind(change.0).bind(builder.as_str()).bind(LIMIT_DEFAULT).fetch_all(self.pool()).await?;
         read_all(&rows, build_row)
     }
 
@@ -358,7 +365,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find_build(&self, id: BuildId) -> Result<Option<BuildRow>, ReadError> {
-        let row = sqlx::query(BUILD).bind(id.0).fetch_optional(self.pool()).await?;
+        let row = sql(BUILD).bind(id.0).fetch_optional(self.pool()).await?;
         row.map(|row| build_row(&Cells(&row))).transpose()
     }
 
@@ -367,7 +374,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn steps_of_build(&self, id: BuildId) -> Result<Vec<StepRow>, ReadError> {
-        let rows = sqlx::query(STEPS).bind(id.0).bind(STEPS_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(STEPS).bind(id.0).bind(STEPS_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, step_row)
     }
 
@@ -377,10 +384,10 @@ impl Reader {
     /// [`ReadError`].
     pub async fn find_build_detail(&self, id: BuildId) -> Result<Option<BuildDetail>, ReadError> {
         let Some(build) = self.find_build(id).await? else { return Ok(None) };
-        let Some(making) = sqlx::query(MAKING).bind(id.0).fetch_optional(self.pool()).await? else { return Ok(None) };
+        let Some(making) = sql(MAKING).bind(id.0).fetch_optional(self.pool()).await? else { return Ok(None) };
         let making = Cells(&making);
         let buildset: Buildset = making.json("buildset_body")?;
-        let attempts = sqlx::query(ATTEMPTS).bind(build.request.0).bind(ATTEMPTS_MAX).fetch_all(self.pool()).await?;
+        let attempts = sql(ATTEMPTS).bind(build.request.0).bind(ATTEMPTS_MAX).fetch_all(self.pool()).await?;
         let attempts =
             read_all(&attempts, |cells| Ok((cells.id("id", BuildId)?, cells.opt_word("outcome", Outcome::parse)?)))?;
         let steps = self.steps_of_build(id).await?;
@@ -402,7 +409,7 @@ impl Reader {
     }
 
     async fn neighbours(&self, build: &BuildRow) -> Result<BuildNeighbours, ReadError> {
-        let row = sqlx::query(NEIGHBOURS)
+        let row = sql(NEIGHBOURS)
             .bind(build.builder.as_str())
             .bind(build.branch.as_str())
             .bind(build.id.0)

@@ -12,6 +12,9 @@ use super::Reader;
 use super::change::{ChangeRow, VerdictRow};
 use super::request::RequestRow;
 use super::row::{Cells, Page, ReadError, opt_rfc3339, read_all, rfc3339};
+#[cfg(test)]
+use crate::store::database::Text;
+use crate::store::database::sql;
 
 /// A buildset in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -160,12 +163,12 @@ const OF_CHANGE: &str =
     buildset_rows!("JOIN buildset_change bc ON bc.buildset = b.id WHERE bc.change = $1 ORDER BY b.id DESC LIMIT $2");
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 5] = [
-    ("all", ALL),
-    ("by scheduler", BY_SCHEDULER),
-    ("by project", BY_PROJECT),
-    ("by scheduler and project", BY_SCHEDULER_AND_PROJECT),
-    ("of a change", OF_CHANGE),
+pub(in crate::store) const LISTS: [(&str, Text); 5] = [
+    ("all", Text::Same(ALL)),
+    ("by scheduler", Text::Same(BY_SCHEDULER)),
+    ("by project", Text::Same(BY_PROJECT)),
+    ("by scheduler and project", Text::Same(BY_SCHEDULER_AND_PROJECT)),
+    ("of a change", Text::Same(OF_CHANGE)),
 ];
 
 const BODY: &str = "SELECT body FROM buildset WHERE id = $1 LIMIT 1";
@@ -242,13 +245,13 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn list_buildsets(&self, filter: &BuildsetFilter, page: Page) -> Result<Vec<BuildsetRow>, ReadError> {
-        let sql = match (&filter.scheduler, &filter.project) {
+        let text = match (&filter.scheduler, &filter.project) {
             (None, None) => ALL,
             (Some(_), None) => BY_SCHEDULER,
             (None, Some(_)) => BY_PROJECT,
             (Some(_), Some(_)) => BY_SCHEDULER_AND_PROJECT,
         };
-        let mut query = sqlx::query(sql).bind(page.before).bind(page.limit).bind(filter.branch.as_deref());
+        let mut query = sql(text).bind(page.before).bind(page.limit).bind(filter.branch.as_deref());
         if let Some(scheduler) = &filter.scheduler {
             query = query.bind(scheduler.as_str());
         }
@@ -263,7 +266,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn buildsets_of_change(&self, change: ChangeId) -> Result<Vec<BuildsetRow>, ReadError> {
-        let rows = sqlx::query(OF_CHANGE).bind(change.0).bind(BUILDSETS_OF_CHANGE_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(OF_CHANGE).bind(change.0).bind(BUILDSETS_OF_CHANGE_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, buildset_row)
     }
 
@@ -272,7 +275,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find_buildset(&self, id: BuildsetId) -> Result<Option<BuildsetRow>, ReadError> {
-        let row = sqlx::query(BUILDSET).bind(id.0).fetch_optional(self.pool()).await?;
+        let row = sql(BUILDSET).bind(id.0).fetch_optional(self.pool()).await?;
         row.map(|row| buildset_row(&Cells(&row))).transpose()
     }
 
@@ -282,10 +285,10 @@ impl Reader {
     /// [`ReadError`].
     pub async fn find_buildset_detail(&self, id: BuildsetId) -> Result<Option<BuildsetDetail>, ReadError> {
         let Some(buildset) = self.find_buildset(id).await? else { return Ok(None) };
-        let Some(body) = sqlx::query(BODY).bind(id.0).fetch_optional(self.pool()).await? else { return Ok(None) };
+        let Some(body) = sql(BODY).bind(id.0).fetch_optional(self.pool()).await? else { return Ok(None) };
         let body: Buildset = Cells(&body).json("body")?;
-        let edges = sqlx::query(EDGES).bind(id.0).bind(EDGES_MAX).fetch_all(self.pool()).await?;
-        let downstream = sqlx::query(DOWNSTREAM).bind(id.0).bind(DOWNSTREAM_MAX).fetch_all(self.pool()).await?;
+        let edges = sql(EDGES).bind(id.0).bind(EDGES_MAX).fetch_all(self.pool()).await?;
+        let downstream = sql(DOWNSTREAM).bind(id.0).bind(DOWNSTREAM_MAX).fetch_all(self.pool()).await?;
         Ok(Some(BuildsetDetail {
             buildset,
             properties: body.properties,

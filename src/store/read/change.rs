@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Reader;
 use super::buildset::BuildsetRow;
 use super::row::{Cells, Page, ReadError, id_list, opt_rfc3339, read_all, rfc3339};
+use crate::store::database::{Text, postgres_ids, sql};
 
 /// A change in a list. Title and author are untrusted text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,10 +96,10 @@ pub struct ChangeFilter {
 }
 
 macro_rules! change_rows {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
             "SELECT c.id, c.repository, c.reference, c.branch, c.old, c.new, c.movement, c.title, c.author, c.at FROM change c ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -110,18 +111,21 @@ const BY_REPOSITORY_AND_BRANCH: &str =
     change_rows!("WHERE c.repository = $3 AND c.branch = $4 AND c.id < $1 ORDER BY c.id DESC LIMIT $2");
 const OF_BUILDSET: &str =
     change_rows!("JOIN buildset_change bc ON bc.change = c.id WHERE bc.buildset = $1 ORDER BY c.id DESC LIMIT $2");
-const BY_IDS: &str = change_rows!("WHERE c.id IN (SELECT value FROM json_each($1)) ORDER BY c.id LIMIT $2");
+const BY_IDS: Text = Text::Each {
+    sqlite: change_rows!("WHERE c.id IN (SELECT value FROM json_each($1)) ORDER BY c.id LIMIT $2"),
+    postgres: change_rows!("WHERE c.id IN ", postgres_ids!("$1"), " ORDER BY c.id LIMIT $2"),
+};
 const BY_SHA: &str = change_rows!("WHERE c.new >= $1 AND c.new < $2 ORDER BY c.new, c.id DESC LIMIT $3");
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 7] = [
-    ("all", ALL),
-    ("by repository", BY_REPOSITORY),
-    ("by branch", BY_BRANCH),
-    ("by repository and branch", BY_REPOSITORY_AND_BRANCH),
-    ("of a buildset", OF_BUILDSET),
+pub(in crate::store) const LISTS: [(&str, Text); 7] = [
+    ("all", Text::Same(ALL)),
+    ("by repository", Text::Same(BY_REPOSITORY)),
+    ("by branch", Text::Same(BY_BRANCH)),
+    ("by repository and branch", Text::Same(BY_REPOSITORY_AND_BRANCH)),
+    ("of a buildset", Text::Same(OF_BUILDSET)),
     ("by ids", BY_IDS),
-    ("by revision", BY_SHA),
+    ("by revision", Text::Same(BY_SHA)),
 ];
 
 const BODY: &str = "SELECT body FROM change WHERE id = $1 LIMIT 1";
@@ -189,13 +193,13 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn list_changes(&self, filter: &ChangeFilter, page: Page) -> Result<Vec<ChangeRow>, ReadError> {
-        let sql = match (&filter.repository, &filter.branch) {
+        let text = match (&filter.repository, &filter.branch) {
             (None, None) => ALL,
             (Some(_), None) => BY_REPOSITORY,
             (None, Some(_)) => BY_BRANCH,
             (Some(_), Some(_)) => BY_REPOSITORY_AND_BRANCH,
         };
-        let mut query = sqlx::query(sql).bind(page.before).bind(page.limit);
+        let mut query = sql(text).bind(page.before).bind(page.limit);
         if let Some(repository) = &filter.repository {
             query = query.bind(repository.as_str());
         }
@@ -210,8 +214,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn changes_of_buildset(&self, buildset: BuildsetId) -> Result<Vec<ChangeRow>, ReadError> {
-        let rows =
-            sqlx::query(OF_BUILDSET).bind(buildset.0).bind(CHANGES_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(OF_BUILDSET).bind(buildset.0).bind(CHANGES_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, change_row)
     }
 
@@ -224,7 +227,7 @@ impl Reader {
             return Ok(Vec::new());
         }
         let list = id_list(ids.iter().map(|id| id.0));
-        let rows = sqlx::query(BY_IDS).bind(list).bind(CHANGES_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(BY_IDS).bind(list).bind(CHANGES_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, change_row)
     }
 
@@ -239,12 +242,8 @@ impl Reader {
         if prefix.len() < SHA_PREFIX_MIN || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(ShaLookup::Unknown);
         }
-        let rows = sqlx::query(BY_SHA)
-            .bind(prefix.as_str())
-            .bind(after_prefix(&prefix))
-            .bind(20_i64)
-            .fetch_all(self.pool())
-            .await?;
+        let rows =
+            sql(BY_SHA).bind(prefix.as_str()).bind(after_prefix(&prefix)).bind(20_i64).fetch_all(self.pool()).await?;
         let changes = read_all(&rows, change_row)?;
         let Some(first) = changes.first() else { return Ok(ShaLookup::Unknown) };
         if changes.iter().all(|change| change.new == first.new) {
@@ -258,7 +257,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find_change(&self, id: ChangeId) -> Result<Option<Change>, ReadError> {
-        let row = sqlx::query(BODY).bind(id.0).fetch_optional(self.pool()).await?;
+        let row = sql(BODY).bind(id.0).fetch_optional(self.pool()).await?;
         row.map(|row| Cells(&row).json("body")).transpose()
     }
 
@@ -267,7 +266,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn verdicts_of_change(&self, id: ChangeId) -> Result<Vec<VerdictRow>, ReadError> {
-        let rows = sqlx::query(VERDICTS_OF_CHANGE).bind(id.0).bind(VERDICTS_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(VERDICTS_OF_CHANGE).bind(id.0).bind(VERDICTS_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, verdict_row)
     }
 
@@ -276,8 +275,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn verdicts_for_buildset(&self, id: BuildsetId) -> Result<Vec<VerdictRow>, ReadError> {
-        let rows =
-            sqlx::query(VERDICTS_FOR_BUILDSET).bind(id.0).bind(CHANGES_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(VERDICTS_FOR_BUILDSET).bind(id.0).bind(CHANGES_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, verdict_row)
     }
 

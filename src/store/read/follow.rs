@@ -5,7 +5,7 @@ use gristmill_model::{CatalogHash, DeliveryId, Event, Message, NotifierName, Rep
 
 use super::Reader;
 use crate::store::StoreError;
-use crate::store::dialect::{Row, Statement, failed, sql};
+use crate::store::database::{Row, Statement, failed, sql};
 use crate::store::record::Record;
 
 /// Limits on reads.
@@ -111,7 +111,7 @@ impl Reader {
         let row = self.find("find a delivery's body", sql(DELIVERY_BODY).bind(id.0)).await?;
         row.map(|row| {
             let row = Record::of("delivery_body", &row);
-            Ok(DeliveryBody { headers: row.text("headers")?, body: row.raw("body")? })
+            Ok(DeliveryBody { headers: row.text("headers")?, body: row.bytes("body")? })
         })
         .transpose()
     }

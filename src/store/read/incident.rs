@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Reader;
 use super::blame::Suspect;
 use super::row::{Cells, Page, ReadError, id_list, opt_rfc3339, read_all, rfc3339};
+use crate::store::database::{Text, postgres_ids, sql};
 
 /// An incident with what is broken, by whom, and what the first build says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -77,12 +78,24 @@ const OPEN: &str = incident_rows!("WHERE i.closed_at IS NULL AND i.id < $1 ORDER
 const CLOSED: &str = incident_rows!("WHERE i.closed_at IS NOT NULL AND i.id < $1 ORDER BY i.id DESC LIMIT $2");
 const ALL: &str = incident_rows!("WHERE i.id < $1 ORDER BY i.id DESC LIMIT $2");
 const ONE: &str = incident_rows!("WHERE i.id = $1 LIMIT 1");
-const BUILDERS: &str = "SELECT incident, builder, broke_build, fixed_build FROM incident_builder \
-                        WHERE incident IN (SELECT value FROM json_each($1)) \
-                        ORDER BY incident, fixed_build IS NOT NULL, builder LIMIT $2";
+macro_rules! builders_of {
+    ($ids:expr) => {
+        concat!(
+            "SELECT incident, builder, broke_build, fixed_build FROM incident_builder WHERE incident IN ",
+            $ids,
+            " ORDER BY incident, fixed_build IS NOT NULL, builder LIMIT $2"
+        )
+    };
+}
+
+const BUILDERS: Text = Text::Each {
+    sqlite: builders_of!("(SELECT value FROM json_each($1))"),
+    postgres: builders_of!(postgres_ids!("$1")),
+};
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 4] = [("open", OPEN), ("all", ALL), ("closed", CLOSED), ("builders", BUILDERS)];
+pub(in crate::store) const LISTS: [(&str, Text); 4] =
+    [("open", Text::Same(OPEN)), ("all", Text::Same(ALL)), ("closed", Text::Same(CLOSED)), ("builders", BUILDERS)];
 
 /// Builders that are named over all incidents of one list.
 const BUILDERS_MAX: i64 = 5_000;
@@ -94,7 +107,7 @@ struct Bare {
 
 fn bare_row(cells: &Cells<'_>) -> Result<Bare, ReadError> {
     let first_build = cells.id("first_build", BuildId)?;
-    let step: Option<i64> = cells.get("step_number")?;
+    let step: Option<i64> = cells.opt_id("step_number", |number| number)?;
     let epoch = cells.int("epoch")?;
     let row = IncidentRow {
         id: cells.id("id", IncidentId)?,
@@ -143,12 +156,12 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find_incident(&self, id: IncidentId) -> Result<Option<IncidentRow>, ReadError> {
-        let rows = sqlx::query(ONE).bind(id.0).fetch_all(self.pool()).await?;
+        let rows = sql(ONE).bind(id.0).fetch_all(self.pool()).await?;
         Ok(self.complete(read_all(&rows, bare_row)?).await?.pop())
     }
 
-    async fn incidents(&self, sql: &'static str, page: Page) -> Result<Vec<IncidentRow>, ReadError> {
-        let rows = sqlx::query(sql).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?;
+    async fn incidents(&self, text: &'static str, page: Page) -> Result<Vec<IncidentRow>, ReadError> {
+        let rows = sql(text).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?;
         self.complete(read_all(&rows, bare_row)?).await
     }
 
@@ -158,7 +171,7 @@ impl Reader {
             return Ok(Vec::new());
         }
         let ids = id_list(bare.iter().map(|incident| incident.row.id.0));
-        let rows = sqlx::query(BUILDERS).bind(ids).bind(BUILDERS_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(BUILDERS).bind(ids).bind(BUILDERS_MAX).fetch_all(self.pool()).await?;
         let mut builders: BTreeMap<IncidentId, Vec<IncidentBuilder>> = BTreeMap::new();
         for row in &rows {
             let cells = Cells(row);

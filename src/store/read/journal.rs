@@ -4,15 +4,20 @@ use gristmill_model::{BuildId, BuildsetId, RequestId, Seq};
 
 use super::Reader;
 use super::row::{Cells, ReadError, id_list};
+use crate::store::database::{Text, postgres_ids, sql};
 
 const OLDEST: &str = "SELECT MIN(seq) AS seq FROM event";
-const BUILDSETS_OF_BUILDS: &str =
-    "SELECT id, buildset FROM build WHERE id IN (SELECT value FROM json_each($1)) LIMIT $2";
-const BUILDSETS_OF_REQUESTS: &str =
-    "SELECT id, buildset FROM request WHERE id IN (SELECT value FROM json_each($1)) LIMIT $2";
+const BUILDSETS_OF_BUILDS: Text = Text::Each {
+    sqlite: "SELECT id, buildset FROM build WHERE id IN (SELECT value FROM json_each($1)) LIMIT $2",
+    postgres: concat!("SELECT id, buildset FROM build WHERE id IN ", postgres_ids!("$1"), " LIMIT $2"),
+};
+const BUILDSETS_OF_REQUESTS: Text = Text::Each {
+    sqlite: "SELECT id, buildset FROM request WHERE id IN (SELECT value FROM json_each($1)) LIMIT $2",
+    postgres: concat!("SELECT id, buildset FROM request WHERE id IN ", postgres_ids!("$1"), " LIMIT $2"),
+};
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 2] =
+pub(in crate::store) const LISTS: [(&str, Text); 2] =
     [("buildsets of builds", BUILDSETS_OF_BUILDS), ("buildsets of requests", BUILDSETS_OF_REQUESTS)];
 
 impl Reader {
@@ -21,7 +26,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn oldest_event(&self) -> Result<Option<Seq>, ReadError> {
-        let row = sqlx::query(OLDEST).fetch_one(self.pool()).await?;
+        let row = sql(OLDEST).fetch_one(self.pool()).await?;
         Cells(&row).opt_id("seq", Seq)
     }
 
@@ -46,12 +51,12 @@ impl Reader {
         Ok(pairs.into_iter().map(|(id, buildset)| (RequestId(id), buildset)).collect())
     }
 
-    async fn pairs(&self, sql: &'static str, ids: Vec<i64>) -> Result<Vec<(i64, BuildsetId)>, ReadError> {
+    async fn pairs(&self, text: Text, ids: Vec<i64>) -> Result<Vec<(i64, BuildsetId)>, ReadError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-        let rows = sqlx::query(sql).bind(id_list(ids)).bind(count).fetch_all(self.pool()).await?;
+        let rows = sql(text).bind(id_list(ids)).bind(count).fetch_all(self.pool()).await?;
         super::row::read_all(&rows, |cells| Ok((cells.int("id")?, cells.id("buildset", BuildsetId)?)))
     }
 }

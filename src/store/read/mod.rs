@@ -36,7 +36,7 @@ pub use row::{Page, ReadError};
 pub use scheduler::{HeldRow, SchedulerState, TimerRow};
 pub use trouble::{CatalogProblem, SilentNotifier};
 
-use super::dialect::Pool;
+use super::database::Pool;
 
 /// Rows that a list gives when nothing else is said.
 pub const LIMIT_DEFAULT: i64 = 50;

@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use super::Reader;
 use super::row::{Cells, Page, ReadError, read_all, rfc3339};
+#[cfg(test)]
+use crate::store::database::Text;
+use crate::store::database::sql;
 
 /// A repository as it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -142,12 +145,12 @@ const MESSAGE: &str = "SELECT id, body, state, attempts, due_at, error, receipt 
 const CATALOG: &str = "SELECT at FROM catalog WHERE active = 1 LIMIT 1";
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 5] = [
-    ("deliveries", DELIVERIES),
-    ("slots", SLOTS),
-    ("messages", MESSAGES),
-    ("messages of an incident", MESSAGES_OF_INCIDENT),
-    ("tips", TIPS),
+pub(in crate::store) const LISTS: [(&str, Text); 5] = [
+    ("deliveries", Text::Same(DELIVERIES)),
+    ("slots", Text::Same(SLOTS)),
+    ("messages", Text::Same(MESSAGES)),
+    ("messages of an incident", Text::Same(MESSAGES_OF_INCIDENT)),
+    ("tips", Text::Same(TIPS)),
 ];
 
 /// Repositories, and workers, that are shown.
@@ -196,7 +199,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn repositories(&self) -> Result<Vec<RepositoryRow>, ReadError> {
-        let rows = sqlx::query(REPOSITORIES).bind(OUTSIDE_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(REPOSITORIES).bind(OUTSIDE_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, |cells| {
             Ok(RepositoryRow {
                 name: cells.text("name")?,
@@ -213,7 +216,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn tips(&self, repository: &RepositoryName) -> Result<Vec<TipRow>, ReadError> {
-        let rows = sqlx::query(TIPS).bind(repository.as_str()).bind(TIPS_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(TIPS).bind(repository.as_str()).bind(TIPS_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, |cells| {
             Ok(TipRow {
                 reference: cells.text("reference")?,
@@ -229,7 +232,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn list_deliveries(&self, page: Page) -> Result<Vec<DeliveryRow>, ReadError> {
-        let rows = sqlx::query(DELIVERIES).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?;
+        let rows = sql(DELIVERIES).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?;
         read_all(&rows, delivery_row)
     }
 
@@ -238,7 +241,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, ReadError> {
-        let row = sqlx::query(DELIVERY).bind(id.0).fetch_optional(self.pool()).await?;
+        let row = sql(DELIVERY).bind(id.0).fetch_optional(self.pool()).await?;
         row.map(|row| delivery_row(&Cells(&row))).transpose()
     }
 
@@ -247,7 +250,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find_message(&self, id: MessageId) -> Result<Option<MessageRow>, ReadError> {
-        let row = sqlx::query(MESSAGE).bind(id.0).fetch_optional(self.pool()).await?;
+        let row = sql(MESSAGE).bind(id.0).fetch_optional(self.pool()).await?;
         row.map(|row| message_row(&Cells(&row))).transpose()
     }
 
@@ -256,13 +259,13 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn workers(&self) -> Result<Vec<WorkerRow>, ReadError> {
-        let slots = sqlx::query(SLOTS).bind(SLOTS_MAX).fetch_all(self.pool()).await?;
+        let slots = sql(SLOTS).bind(SLOTS_MAX).fetch_all(self.pool()).await?;
         let mut builds: BTreeMap<WorkerName, Vec<BuildId>> = BTreeMap::new();
         for row in &slots {
             let cells = Cells(row);
             builds.entry(cells.text("worker")?).or_default().push(cells.id("id", BuildId)?);
         }
-        let rows = sqlx::query(WORKERS).bind(OUTSIDE_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(WORKERS).bind(OUTSIDE_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, |cells| {
             let name: WorkerName = cells.text("name")?;
             Ok(WorkerRow {
@@ -282,9 +285,9 @@ impl Reader {
     /// [`ReadError`].
     pub async fn list_messages(&self, filter: &MessageFilter, page: Page) -> Result<Vec<MessageRow>, ReadError> {
         let rows = match filter.incident {
-            None => sqlx::query(MESSAGES).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?,
+            None => sql(MESSAGES).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?,
             Some(incident) => {
-                let query = sqlx::query(MESSAGES_OF_INCIDENT).bind(page.before).bind(page.limit).bind(incident.0);
+                let query = sql(MESSAGES_OF_INCIDENT).bind(page.before).bind(page.limit).bind(incident.0);
                 query.fetch_all(self.pool()).await?
             }
         };
@@ -296,7 +299,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn catalog_since(&self) -> Result<Option<Timestamp>, ReadError> {
-        let row = sqlx::query(CATALOG).fetch_optional(self.pool()).await?;
+        let row = sql(CATALOG).fetch_optional(self.pool()).await?;
         row.map(|row| Cells(&row).time("at")).transpose()
     }
 }

@@ -8,6 +8,9 @@ use super::build::BuildRow;
 use super::incident::IncidentRow;
 use super::request::RequestRow;
 use super::row::{Cells, Page, ReadError};
+#[cfg(test)]
+use crate::store::database::Text;
+use crate::store::database::sql;
 
 /// How much is open, over everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -66,7 +69,7 @@ const TOTALS: &str = "SELECT \
 const STRIP: &str = "SELECT id, branch, outcome FROM buildset WHERE project IS $1 ORDER BY id DESC LIMIT $2";
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 2] = [("totals", TOTALS), ("strip", STRIP)];
+pub(in crate::store) const LISTS: [(&str, Text); 2] = [("totals", Text::Same(TOTALS)), ("strip", Text::Same(STRIP))];
 
 /// Incidents on the first page.
 pub const INCIDENTS_SHOWN: i64 = 20;
@@ -93,7 +96,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn totals(&self) -> Result<Totals, ReadError> {
-        let row = sqlx::query(TOTALS).fetch_one(self.pool()).await?;
+        let row = sql(TOTALS).fetch_one(self.pool()).await?;
         let cells = Cells(&row);
         Ok(Totals {
             incidents: cells.count("incidents")?,
@@ -107,8 +110,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn project_strip(&self, project: Option<&ProjectName>) -> Result<Vec<StripCell>, ReadError> {
-        let rows =
-            sqlx::query(STRIP).bind(project.map(ProjectName::as_str)).bind(STRIP_LENGTH).fetch_all(self.pool()).await?;
+        let rows = sql(STRIP).bind(project.map(ProjectName::as_str)).bind(STRIP_LENGTH).fetch_all(self.pool()).await?;
         super::row::read_all(&rows, |cells| {
             Ok(StripCell {
                 buildset: cells.id("id", BuildsetId)?,

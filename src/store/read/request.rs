@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use super::Reader;
 use super::row::{Cells, Page, ReadError, opt_rfc3339, read_all, rfc3339};
+#[cfg(test)]
+use crate::store::database::Text;
+use crate::store::database::sql;
 
 /// A request in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -103,8 +106,12 @@ const WAITING: &str = request_rows!(
 );
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 4] =
-    [("one", REQUEST), ("of a buildset", OF_BUILDSET), ("waiting", WAITING), ("needs", NEEDS)];
+pub(in crate::store) const LISTS: [(&str, Text); 4] = [
+    ("one", Text::Same(REQUEST)),
+    ("of a buildset", Text::Same(OF_BUILDSET)),
+    ("waiting", Text::Same(WAITING)),
+    ("needs", Text::Same(NEEDS)),
+];
 
 const DIGESTS: &str = "SELECT digest, recipe FROM request WHERE id = $1 LIMIT 1";
 const NEEDS: &str = "SELECT r.id, r.node, r.builder, r.state, r.outcome, e.on_outcome FROM edge e \
@@ -155,7 +162,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn waiting_requests(&self, after: RequestId, page: Page) -> Result<Vec<RequestRow>, ReadError> {
-        let rows = sqlx::query(WAITING).bind(after.0).bind(page.limit).fetch_all(self.pool()).await?;
+        let rows = sql(WAITING).bind(after.0).bind(page.limit).fetch_all(self.pool()).await?;
         read_all(&rows, request_row)
     }
 
@@ -164,8 +171,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn requests_of_buildset(&self, buildset: BuildsetId) -> Result<Vec<RequestRow>, ReadError> {
-        let rows =
-            sqlx::query(OF_BUILDSET).bind(buildset.0).bind(REQUESTS_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(OF_BUILDSET).bind(buildset.0).bind(REQUESTS_OF_BUILDSET_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, request_row)
     }
 
@@ -174,7 +180,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn find_request(&self, id: RequestId) -> Result<Option<RequestRow>, ReadError> {
-        let row = sqlx::query(REQUEST).bind(id.0).fetch_optional(self.pool()).await?;
+        let row = sql(REQUEST).bind(id.0).fetch_optional(self.pool()).await?;
         row.map(|row| request_row(&Cells(&row))).transpose()
     }
 
@@ -184,9 +190,9 @@ impl Reader {
     /// [`ReadError`].
     pub async fn find_request_detail(&self, id: RequestId) -> Result<Option<RequestDetail>, ReadError> {
         let Some(request) = self.find_request(id).await? else { return Ok(None) };
-        let Some(digests) = sqlx::query(DIGESTS).bind(id.0).fetch_optional(self.pool()).await? else { return Ok(None) };
-        let needs = sqlx::query(NEEDS).bind(id.0).bind(NEEDS_MAX).fetch_all(self.pool()).await?;
-        let needed_by = sqlx::query(NEEDED_BY).bind(id.0).bind(NEEDS_MAX).fetch_all(self.pool()).await?;
+        let Some(digests) = sql(DIGESTS).bind(id.0).fetch_optional(self.pool()).await? else { return Ok(None) };
+        let needs = sql(NEEDS).bind(id.0).bind(NEEDS_MAX).fetch_all(self.pool()).await?;
+        let needed_by = sql(NEEDED_BY).bind(id.0).bind(NEEDS_MAX).fetch_all(self.pool()).await?;
         Ok(Some(RequestDetail {
             request,
             needs: read_all(&needs, need_row)?,

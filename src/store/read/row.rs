@@ -3,10 +3,9 @@
 use gristmill_model::{Revision, StampSet, Timestamp};
 use serde::Serializer;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row, Sqlite, Type};
 
 use super::{LIMIT_DEFAULT, LIMIT_MAX};
+use crate::store::database::{Cell, Row};
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -61,18 +60,19 @@ impl Default for Page {
 }
 
 /// A row's cells, read by column name.
-pub(crate) struct Cells<'r>(pub(crate) &'r SqliteRow);
+pub(crate) struct Cells<'r>(pub(in crate::store) &'r Row);
 
-impl<'r> Cells<'r> {
-    pub(crate) fn get<T>(&self, column: &'static str) -> Result<T, ReadError>
-    where
-        T: Decode<'r, Sqlite> + Type<Sqlite>,
-    {
-        Ok(self.0.try_get(column)?)
+impl Cells<'_> {
+    fn value<T: Cell>(&self, column: &'static str) -> Result<T, ReadError> {
+        Ok(self.0.value(column)?)
+    }
+
+    fn maybe<T: Cell>(&self, column: &'static str) -> Result<Option<T>, ReadError> {
+        Ok(self.0.maybe(column)?)
     }
 
     pub(crate) fn int(&self, column: &'static str) -> Result<i64, ReadError> {
-        self.get(column)
+        self.value(column)
     }
 
     pub(crate) fn count(&self, column: &'static str) -> Result<u32, ReadError> {
@@ -88,15 +88,15 @@ impl<'r> Cells<'r> {
     }
 
     pub(crate) fn opt_id<T>(&self, column: &'static str, make: impl FnOnce(i64) -> T) -> Result<Option<T>, ReadError> {
-        Ok(self.get::<Option<i64>>(column)?.map(make))
+        Ok(self.maybe::<i64>(column)?.map(make))
     }
 
     pub(crate) fn text<T: From<String>>(&self, column: &'static str) -> Result<T, ReadError> {
-        Ok(T::from(self.get::<String>(column)?))
+        Ok(T::from(self.value::<String>(column)?))
     }
 
     pub(crate) fn opt_text<T: From<String>>(&self, column: &'static str) -> Result<Option<T>, ReadError> {
-        Ok(self.get::<Option<String>>(column)?.map(T::from))
+        Ok(self.maybe::<String>(column)?.map(T::from))
     }
 
     pub(crate) fn time(&self, column: &'static str) -> Result<Timestamp, ReadError> {
@@ -108,7 +108,7 @@ impl<'r> Cells<'r> {
     }
 
     pub(crate) fn word<T>(&self, column: &'static str, parse: fn(&str) -> Option<T>) -> Result<T, ReadError> {
-        let word: String = self.get(column)?;
+        let word: String = self.value(column)?;
         parse(&word).ok_or_else(|| ReadError::Cell { column, problem: format!("`{word}` is not a known word") })
     }
 
@@ -117,21 +117,21 @@ impl<'r> Cells<'r> {
         column: &'static str,
         parse: fn(&str) -> Option<T>,
     ) -> Result<Option<T>, ReadError> {
-        match self.get::<Option<String>>(column)? {
+        match self.maybe::<String>(column)? {
             None => Ok(None),
             Some(_) => self.word(column, parse).map(Some),
         }
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, ReadError> {
-        let text: String = self.get(column)?;
+        let text: String = self.value(column)?;
         serde_json::from_str(&text).map_err(|error| ReadError::Cell { column, problem: error.to_string() })
     }
 }
 
 /// Reads all rows with the same function.
-pub(crate) fn read_all<T>(
-    rows: &[SqliteRow],
+pub(in crate::store) fn read_all<T>(
+    rows: &[Row],
     read: impl Fn(&Cells<'_>) -> Result<T, ReadError>,
 ) -> Result<Vec<T>, ReadError> {
     rows.iter().map(|row| read(&Cells(row))).collect()

@@ -6,6 +6,9 @@ use serde::Serialize;
 use super::Reader;
 use super::change::{ChangeRow, VerdictRow, change_row, verdict_row};
 use super::row::{Cells, ReadError, opt_rfc3339, read_all, rfc3339};
+#[cfg(test)]
+use crate::store::database::Text;
+use crate::store::database::sql;
 
 /// A timed scheduler's moments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,7 +60,8 @@ const HELD: &str = "SELECT v.scheduler, v.until, c.id, c.repository, c.reference
      c.author, c.at FROM verdict v JOIN change c ON c.id = v.change WHERE v.kind = 'held' ORDER BY c.id LIMIT $1";
 
 #[cfg(test)]
-pub(crate) const LISTS: [(&str, &str); 2] = [("last verdicts", LAST_VERDICTS), ("held", HELD)];
+pub(in crate::store) const LISTS: [(&str, Text); 2] =
+    [("last verdicts", Text::Same(LAST_VERDICTS)), ("held", Text::Same(HELD))];
 
 /// Schedulers that are shown.
 const SCHEDULERS_MAX: i64 = 10_000;
@@ -70,7 +74,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn last_verdicts(&self, scheduler: &SchedulerName, limit: i64) -> Result<Vec<VerdictRow>, ReadError> {
-        let rows = sqlx::query(LAST_VERDICTS).bind(scheduler.as_str()).bind(limit).fetch_all(self.pool()).await?;
+        let rows = sql(LAST_VERDICTS).bind(scheduler.as_str()).bind(limit).fetch_all(self.pool()).await?;
         read_all(&rows, verdict_row)
     }
 
@@ -79,7 +83,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn timers(&self) -> Result<Vec<TimerRow>, ReadError> {
-        let rows = sqlx::query(TIMERS).bind(SCHEDULERS_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(TIMERS).bind(SCHEDULERS_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, |cells| {
             Ok(TimerRow {
                 scheduler: cells.text("scheduler")?,
@@ -96,7 +100,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn held_changes(&self) -> Result<Vec<HeldRow>, ReadError> {
-        let rows = sqlx::query(HELD).bind(HELD_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(HELD).bind(HELD_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, held_row)
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Reader;
 use super::row::{Cells, ReadError, read_all, rfc3339};
+use crate::store::database::sql;
 
 /// A configuration that was refused and not mended since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,7 +43,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn catalog_problem(&self) -> Result<Option<CatalogProblem>, ReadError> {
-        let Some(row) = sqlx::query(LAST_CATALOG).fetch_optional(self.pool()).await? else { return Ok(None) };
+        let Some(row) = sql(LAST_CATALOG).fetch_optional(self.pool()).await? else { return Ok(None) };
         let cells = Cells(&row);
         let at = cells.time("at")?;
         Ok(match cells.json("body")? {
@@ -56,7 +57,7 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn silent_notifiers(&self) -> Result<Vec<SilentNotifier>, ReadError> {
-        let rows = sqlx::query(SILENT).bind(NOTIFIERS_MAX).fetch_all(self.pool()).await?;
+        let rows = sql(SILENT).bind(NOTIFIERS_MAX).fetch_all(self.pool()).await?;
         read_all(&rows, |cells| {
             Ok(SilentNotifier {
                 notifier: cells.text("notifier")?,

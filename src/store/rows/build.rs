@@ -6,7 +6,7 @@ use gristmill_schedulers::state::OpenBuild;
 
 use super::{End, request};
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::database::sql;
 use crate::store::record::Record;
 use crate::store::tx::Tx;
 

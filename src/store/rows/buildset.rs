@@ -5,7 +5,7 @@ use gristmill_schedulers::State;
 
 use super::{request, upstream};
 use crate::store::StoreError;
-use crate::store::dialect::{INSERT_BUILDSET_CHANGES, sql};
+use crate::store::database::{bulk::INSERT_BUILDSET_CHANGES, sql};
 use crate::store::record::{Record, to_json};
 use crate::store::tx::{Tx, inconsistent};
 

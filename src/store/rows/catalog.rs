@@ -3,7 +3,7 @@
 use gristmill_model::{CatalogHash, Timestamp};
 
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::database::sql;
 use crate::store::tx::Tx;
 
 /// The same hash is the same text.

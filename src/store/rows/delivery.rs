@@ -3,7 +3,7 @@
 use gristmill_model::{Delivery, DeliveryId};
 
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::database::sql;
 use crate::store::tx::Tx;
 
 const INSERT: &str = "INSERT INTO delivery (id, repository, key, event, sha256, at) VALUES ($1, $2, $3, $4, $5, $6)";

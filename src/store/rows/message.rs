@@ -3,7 +3,7 @@
 use gristmill_model::{Message, MessageId, Timestamp};
 
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::database::sql;
 use crate::store::record::to_json;
 use crate::store::tx::Tx;
 

@@ -6,7 +6,7 @@ use gristmill_model::{Digest, Recipe};
 use gristmill_schedulers::State;
 
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 

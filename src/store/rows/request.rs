@@ -9,7 +9,8 @@ use gristmill_schedulers::State;
 
 use super::{End, buildset};
 use crate::store::StoreError;
-use crate::store::dialect::{INSERT_EDGES, INSERT_REQUESTS, Statement, sql};
+use crate::store::database::bulk::{INSERT_EDGES, INSERT_REQUESTS};
+use crate::store::database::{Statement, sql};
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 

@@ -7,7 +7,7 @@ use gristmill_schedulers::State;
 use gristmill_schedulers::state::Standing;
 
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 

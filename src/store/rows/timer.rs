@@ -5,7 +5,7 @@ use gristmill_schedulers::State;
 use gristmill_schedulers::state::Timer;
 
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::database::sql;
 use crate::store::record::Record;
 use crate::store::tx::Tx;
 

@@ -7,7 +7,7 @@ use gristmill_schedulers::State;
 use gristmill_schedulers::state::HeldChange;
 
 use crate::store::StoreError;
-use crate::store::dialect::{GIVE_VERDICTS, sql};
+use crate::store::database::{bulk::GIVE_VERDICTS, sql};
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 

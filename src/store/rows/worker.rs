@@ -4,7 +4,7 @@ use gristmill_model::{Timestamp, Worker, WorkerName};
 use gristmill_schedulers::State;
 
 use crate::store::StoreError;
-use crate::store::dialect::sql;
+use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
 

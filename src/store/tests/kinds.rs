@@ -205,9 +205,10 @@ async fn a_request_has_one_live_lease_and_ever_newer_epochs() {
 #[tokio::test]
 async fn the_tables_themselves_refuse_a_second_live_lease() {
     let world = with_buildset(by_person(), 1..2).await;
-    let mut connection = crate::store::dialect::open_writer(&world.folder.path().join("gristmill.db")).await.unwrap();
+    let file = world.folder.path().join("gristmill.db");
+    let mut connection = crate::store::database::Place::Sqlite(file).open_writer().await.unwrap();
     let insert = |id: i64, attempt: i64| {
-        crate::store::dialect::sql(
+        crate::store::database::sql(
             "INSERT INTO build (id, request, buildset, builder, branch, attempt, epoch, worker, state, leased_at)
              VALUES ($1, 1, 1, 'b', 'main', $2, $2, 'w', 'running', 0)",
         )
@@ -216,7 +217,7 @@ async fn the_tables_themselves_refuse_a_second_live_lease() {
     };
     insert(1, 1).execute(&mut connection).await.unwrap();
     let error = insert(2, 2).execute(&mut connection).await.unwrap_err();
-    assert_eq!(crate::store::dialect::broken_rule(&error).unwrap(), "UNIQUE constraint failed: build.request");
+    assert_eq!(crate::store::database::broken_rule(&error).unwrap(), "UNIQUE constraint failed: build.request");
 }
 
 #[tokio::test]

@@ -5,19 +5,23 @@ use std::path::Path;
 use gristmill_model::*;
 
 use super::fixture::*;
-use crate::store::dialect::{self, Connection, sql};
+use crate::store::database::{Connection, Place, Text, sql};
 use crate::store::writer::Desk;
 use crate::store::{CommitError, DATABASE_FILE, LOCK_FILE, Store, StoreError, Turn, migrate};
 
+fn place(folder: &Path) -> Place {
+    Place::Sqlite(folder.join(DATABASE_FILE))
+}
+
 async fn connect(folder: &Path) -> Connection {
-    dialect::open_writer(&folder.join(DATABASE_FILE)).await.unwrap()
+    place(folder).open_writer().await.unwrap()
 }
 
 /// Opens a store that was changed behind its back by `text`, and gives the refusal.
 async fn refusal_after(text: &'static str) -> StoreError {
     let folder = tempfile::tempdir().unwrap();
     Store::open(folder.path()).await.unwrap().close().await;
-    sqlx::raw_sql(text).execute(&mut connect(folder.path()).await).await.unwrap();
+    connect(folder.path()).await.script(Text::Same(text)).await.unwrap();
     let refusal = Store::open(folder.path()).await.unwrap_err();
     assert!(refusal.to_string().contains(folder.path().to_str().unwrap()), "{refusal}");
     refusal
@@ -69,7 +73,7 @@ async fn a_new_data_folder_and_its_database_are_for_its_user_alone() {
 async fn a_newer_schema_is_refused_in_clear_words() {
     let refusal = refusal_after("INSERT INTO schema_version (number, name, sha256) VALUES (99, 'future', '')").await;
     assert!(matches!(refusal, StoreError::SchemaNewer { found: 99, .. }));
-    assert!(refusal.to_string().contains("newer gristmill (schema 99, this one knows up to 1)"), "{refusal}");
+    assert!(refusal.to_string().contains("newer gristmill (schema 99, this one knows up to 2)"), "{refusal}");
 }
 
 #[tokio::test]
@@ -96,14 +100,19 @@ async fn a_file_that_is_no_database_is_refused() {
 async fn a_migration_that_fails_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let mut connection = connect(folder.path()).await;
-    let broken = migrate::Migration { number: 1, name: "broken", text: "CREATE TABLE half (a INTEGER); CREATE TABEL" };
-    assert!(migrate::apply_all(&mut connection, folder.path(), &[broken]).await.is_err());
-    let right = migrate::Migration { number: 1, name: "right", text: "CREATE TABLE half (a INTEGER)" };
-    let next = migrate::Migration { number: 2, name: "next", text: "ALTER TABLE half ADD COLUMN b INTEGER" };
+    let broken = migrate::Migration {
+        number: 1,
+        name: "broken",
+        text: Text::Same("CREATE TABLE half (a INTEGER); CREATE TABEL"),
+    };
+    assert!(migrate::apply_all(&mut connection, "here", &[broken]).await.is_err());
+    let right = migrate::Migration { number: 1, name: "right", text: Text::Same("CREATE TABLE half (a INTEGER)") };
+    let next =
+        migrate::Migration { number: 2, name: "next", text: Text::Same("ALTER TABLE half ADD COLUMN b INTEGER") };
     let all = [right, next];
-    migrate::apply_all(&mut connection, folder.path(), &all[..1]).await.unwrap();
-    migrate::apply_all(&mut connection, folder.path(), &all).await.unwrap();
-    migrate::apply_all(&mut connection, folder.path(), &all).await.unwrap();
+    migrate::apply_all(&mut connection, "here", &all[..1]).await.unwrap();
+    migrate::apply_all(&mut connection, "here", &all).await.unwrap();
+    migrate::apply_all(&mut connection, "here", &all).await.unwrap();
     sql("SELECT a, b FROM half").fetch_all(&mut connection).await.unwrap();
 }
 
@@ -137,10 +146,10 @@ async fn a_caller_that_goes_away_does_not_take_its_turn_along() {
 #[tokio::test]
 async fn a_full_disk_is_said_to_pass_and_nothing_is_half_written() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(DATABASE_FILE);
-    let mut desk = Desk { connection: None, file };
-    migrate::bring_up_to_date(desk.connection().await.unwrap(), folder.path()).await.unwrap();
-    sqlx::raw_sql("PRAGMA max_page_count = 200").execute(desk.connection().await.unwrap()).await.unwrap();
+    let mut desk = Desk { connection: None, place: place(folder.path()) };
+    let connection = desk.connection().await.unwrap();
+    migrate::bring_up_to_date(connection, "here").await.unwrap();
+    connection.script(Text::Same("PRAGMA max_page_count = 200")).await.unwrap();
     let mut head = Seq(0);
     let turn = |head: Seq| {
         let number = head.0 / 2 + 1;
@@ -164,13 +173,12 @@ async fn a_full_disk_is_said_to_pass_and_nothing_is_half_written() {
     assert_eq!((state.head, state.last.change), (head, ChangeId(head.0 / 2)));
 
     // With room again, the same turn goes on where the last good one ended.
-    sqlx::raw_sql("PRAGMA max_page_count = 100000").execute(desk.connection().await.unwrap()).await.unwrap();
+    desk.connection().await.unwrap().script(Text::Same("PRAGMA max_page_count = 100000")).await.unwrap();
     assert_eq!(desk.commit(turn(head)).await.unwrap().0, head.0 + 2);
 }
 
 #[tokio::test]
 async fn loading_the_state_reads_nothing_that_is_finished() {
-    use sqlx::Row as _;
     const GROWING: [&str; 10] = [
         "build",
         "buildset",
@@ -185,11 +193,11 @@ async fn loading_the_state_reads_nothing_that_is_finished() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let mut connection = connect(folder.path()).await;
-    migrate::bring_up_to_date(&mut connection, folder.path()).await.unwrap();
+    migrate::bring_up_to_date(&mut connection, "here").await.unwrap();
     for text in crate::store::rows::LOADS {
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
-        for row in sqlx::query(explain).fetch_all(&mut connection).await.unwrap() {
-            let detail: String = row.get("detail");
+        let explain: &'static str = format!("EXPLAIN QUERY PLAN {text}").leak();
+        for row in sql(explain).fetch_all(&mut connection).await.unwrap() {
+            let detail: String = row.value("detail").unwrap();
             let mut words = detail.split(' ');
             let scans = words.next() == Some("SCAN") && words.next().is_some_and(|table| GROWING.contains(&table));
             let index_holds_only_open = detail.ends_with("_open") || detail.ends_with("_unused");

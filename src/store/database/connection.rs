@@ -1,0 +1,149 @@
+//! What runs statements: one connection, or a pool of them, of either database.
+
+use sqlx::postgres::{PgArguments, PgConnection, PgPool, Postgres};
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
+
+use super::row::Row;
+use super::statement::{Statement, Text, Value};
+
+/// One connection.
+#[derive(Debug)]
+pub(in crate::store) enum Connection {
+    /// To a file.
+    Sqlite(Box<SqliteConnection>),
+    /// To a server.
+    Postgres(Box<PgConnection>),
+}
+
+/// Several connections for readers.
+#[derive(Debug, Clone)]
+pub(in crate::store) enum Pool {
+    /// To a file.
+    Sqlite(SqlitePool),
+    /// To a server.
+    Postgres(PgPool),
+}
+
+impl Connection {
+    /// Runs several statements that have no values, one after the other.
+    pub(in crate::store) async fn script(&mut self, text: Text) -> Result<(), sqlx::Error> {
+        let text = self.text_of(text);
+        match self {
+            Self::Sqlite(connection) => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop),
+            Self::Postgres(connection) => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop),
+        }
+    }
+
+    /// Gives the text for its kind of database.
+    pub(in crate::store) fn text_of(&self, text: Text) -> &'static str {
+        match self {
+            Self::Sqlite(_) => text.sqlite(),
+            Self::Postgres(_) => text.postgres(),
+        }
+    }
+
+    /// Closes it, which takes back what is not committed.
+    pub(in crate::store) async fn close(self) -> Result<(), sqlx::Error> {
+        use sqlx::Connection as _;
+        match self {
+            Self::Sqlite(connection) => connection.close().await,
+            Self::Postgres(connection) => connection.close().await,
+        }
+    }
+}
+
+impl Pool {
+    /// Closes all connections, once those who read are done.
+    pub(in crate::store) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Where a statement runs.
+pub(in crate::store) enum Seat<'c> {
+    /// On one connection.
+    Connection(&'c mut Connection),
+    /// On any that is free.
+    Pool(&'c Pool),
+}
+
+impl<'c> From<&'c mut Connection> for Seat<'c> {
+    fn from(connection: &'c mut Connection) -> Self {
+        Self::Connection(connection)
+    }
+}
+
+impl<'c> From<&'c Pool> for Seat<'c> {
+    fn from(pool: &'c Pool) -> Self {
+        Self::Pool(pool)
+    }
+}
+
+/// Runs `$call` on whatever is behind `$seat`, with a query of its kind.
+macro_rules! on {
+    ($seat:ident, $statement:ident, $query:ident, $executor:ident => $sqlite:expr, $postgres:expr) => {
+        match $seat {
+            Seat::Connection(Connection::Sqlite(connection)) => {
+                let ($query, $executor) = (for_sqlite($statement), &mut **connection);
+                $sqlite
+            }
+            Seat::Pool(Pool::Sqlite($executor)) => {
+                let $query = for_sqlite($statement);
+                $sqlite
+            }
+            Seat::Connection(Connection::Postgres(connection)) => {
+                let ($query, $executor) = (for_postgres($statement), &mut **connection);
+                $postgres
+            }
+            Seat::Pool(Pool::Postgres($executor)) => {
+                let $query = for_postgres($statement);
+                $postgres
+            }
+        }
+    };
+}
+
+impl Seat<'_> {
+    pub(super) async fn execute(self, statement: Statement) -> Result<u64, sqlx::Error> {
+        on!(self, statement, query, executor =>
+            query.execute(executor).await.map(|done| done.rows_affected()),
+            query.execute(executor).await.map(|done| done.rows_affected()))
+    }
+
+    pub(super) async fn fetch_all(self, statement: Statement) -> Result<Vec<Row>, sqlx::Error> {
+        on!(self, statement, query, executor =>
+            query.fetch_all(executor).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
+            query.fetch_all(executor).await.map(|rows| rows.into_iter().map(Row::Postgres).collect()))
+    }
+
+    pub(super) async fn fetch_optional(self, statement: Statement) -> Result<Option<Row>, sqlx::Error> {
+        on!(self, statement, query, executor =>
+            query.fetch_optional(executor).await.map(|row| row.map(Row::Sqlite)),
+            query.fetch_optional(executor).await.map(|row| row.map(Row::Postgres)))
+    }
+}
+
+fn for_sqlite(statement: Statement) -> Query<'static, Sqlite, SqliteArguments> {
+    statement.values.into_iter().fold(sqlx::query(statement.text.sqlite()), |query, value| match value {
+        Value::Int(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+        Value::Bytes(bytes) => query.bind(bytes),
+    })
+}
+
+/// A zero character, which PostgreSQL has no place for in a text, becomes the sign for what cannot be shown.
+fn for_postgres(statement: Statement) -> Query<'static, Postgres, PgArguments> {
+    statement.values.into_iter().fold(sqlx::query(statement.text.postgres()), |query, value| match value {
+        Value::Int(number) => query.bind(number),
+        Value::Text(text) => query.bind(text.map(without_zero)),
+        Value::Bytes(bytes) => query.bind(bytes),
+    })
+}
+
+fn without_zero(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}

@@ -1,0 +1,128 @@
+//! PostgreSQL: how a server is reached, and which settings keep what is acknowledged.
+
+use std::fmt;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Row as _};
+
+use super::failed;
+use crate::store::StoreError;
+
+/// The oldest version that is tested, as `server_version_num` says it: 14.
+const VERSION_MIN: i32 = 140_000;
+/// How long a statement may take. A turn takes milliseconds.
+const STATEMENT_MAX: &str = "30s";
+/// How long a statement waits for a lock that somebody else has.
+const LOCK_WAIT_MAX: &str = "5s";
+/// How long a transaction may be idle before the server ends it: what a dead master left open heals by this.
+const IDLE_IN_TRANSACTION_MAX: &str = "15s";
+/// How long opening a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Connections for readers.
+const READERS: u32 = 8;
+/// How long a reader waits for a connection.
+const READER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long an idle reader's connection is kept.
+const READER_IDLE_MAX: Duration = Duration::from_secs(600);
+/// Prepared statements kept per connection: more than there are.
+const STATEMENTS_KEPT: usize = 256;
+
+/// A database on a server.
+#[derive(Clone)]
+pub(in crate::store) struct Server {
+    options: PgConnectOptions,
+}
+
+impl Server {
+    /// Reads an address such as `postgres://user@host/database`. What it does not say is taken from `PGPASSWORD` and
+    /// its kin, and from the user's password file.
+    pub(in crate::store) fn parse(url: &str) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| StoreError::Address { why: error.to_string().replace(url, "it") })?
+            .application_name("gristmill")
+            .statement_cache_capacity(STATEMENTS_KEPT)
+            .options([
+                ("statement_timeout", STATEMENT_MAX),
+                ("lock_timeout", LOCK_WAIT_MAX),
+                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX),
+            ])
+            .disable_statement_logging();
+        Ok(Self { options })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let database = self.options.get_database().unwrap_or(self.options.get_username());
+        match self.options.get_socket() {
+            Some(socket) => write!(f, "`{database}` at {}", socket.display()),
+            None => write!(f, "`{database}` at {}:{}", self.options.get_host(), self.options.get_port()),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Server").field(&format_args!("{self}")).finish()
+    }
+}
+
+/// Opens the connection that writes, and checks that it keeps what it acknowledges.
+pub(super) async fn open_writer(server: &Server) -> Result<PgConnection, StoreError> {
+    let connecting = tokio::time::timeout(CONNECT_MAX, server.options.connect());
+    let mut connection = match connecting.await {
+        Ok(connected) => connected.map_err(failed("reach the database"))?,
+        Err(_) => return Err(failed("reach the database")(sqlx::Error::PoolTimedOut)),
+    };
+    check_version(&mut connection).await?;
+    let found: String = ask(&mut connection, "SELECT current_setting('synchronous_commit')").await?;
+    // Everything else than these two may lose what was acknowledged when the server's machine loses power.
+    if !matches!(found.as_str(), "on" | "remote_apply") {
+        return Err(StoreError::Setting { setting: "synchronous_commit = on".to_owned(), found });
+    }
+    let found: String = ask(&mut connection, "SELECT current_setting('fsync')").await?;
+    if found != "on" {
+        return Err(StoreError::Setting { setting: "fsync = on".to_owned(), found });
+    }
+    Ok(connection)
+}
+
+/// Makes the connections for readers, which cannot write; each is opened when it is first needed.
+pub(super) fn open_readers(server: &Server) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(READER_WAIT_MAX)
+        .idle_timeout(READER_IDLE_MAX)
+        .connect_lazy_with(server.options.clone().options([("default_transaction_read_only", "on")]))
+}
+
+async fn check_version(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let found: String = ask(connection, "SELECT current_setting('server_version_num')").await?;
+    if found.parse().unwrap_or(0) < VERSION_MIN {
+        let found = format!("PostgreSQL {}", ask(connection, "SELECT current_setting('server_version')").await?);
+        return Err(StoreError::ServerTooOld { found, wanted: (VERSION_MIN / 10_000).to_string() });
+    }
+    Ok(())
+}
+
+async fn ask(connection: &mut PgConnection, text: &'static str) -> Result<String, StoreError> {
+    let row = sqlx::query(text).fetch_one(connection).await.map_err(failed("ask the database for its settings"))?;
+    row.try_get(0).map_err(failed("ask the database for its settings"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_without_its_password() {
+        let server = Server::parse("postgres://ada:secret@db.example.org:5433/mill").unwrap();
+        assert_eq!(server.to_string(), "`mill` at db.example.org:5433");
+        assert!(!format!("{server:?}").contains("secret"));
+        let error = Server::parse("postgres://ada:secret@db:port/mill").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
