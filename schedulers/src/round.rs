@@ -4,7 +4,7 @@
 //! committed as a whole, and with the [commands](Rounded::commands) that workers get once it is. What the store knows of
 //! an input that may have come before is looked up by whoever runs the round, and handed in as [`Recalled`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_model::protocol::{Origin, WorkerCommand};
@@ -137,6 +137,8 @@ pub struct Round<'s> {
     said: BTreeMap<String, (String, Reply)>,
     /// Deliveries of this turn, for a repetition within it.
     delivered: BTreeMap<(RepositoryName, String), Reply>,
+    /// Workers that introduced themselves in this turn.
+    introduced: BTreeSet<WorkerName>,
 }
 
 /// A round that has ended.
@@ -154,7 +156,7 @@ impl<'s> Round<'s> {
     /// Begins a turn at `now` under the catalog in force.
     pub fn begin(catalog: Arc<Catalog>, state: &'s mut State, now: Timestamp) -> Self {
         let draft = Draft { expected_head: state.head, at: now, ..Draft::default() };
-        Self { catalog, state, draft, said: BTreeMap::new(), delivered: BTreeMap::new() }
+        Self { catalog, state, draft, said: BTreeMap::new(), delivered: BTreeMap::new(), introduced: BTreeSet::new() }
     }
 
     /// Counts the events so far.
@@ -236,6 +238,10 @@ impl<'s> Round<'s> {
                 None
             }
             Input::Deliver(new) => Some(Raw::take(new)),
+            Input::Hello(hello) => {
+                self.introduced.insert(hello.worker.clone());
+                None
+            }
             _ => None,
         };
         let mut turn = Turn::new(&self.catalog, self.state, self.draft.at);
@@ -262,7 +268,12 @@ impl<'s> Round<'s> {
         let mut turn = Turn::new(&self.catalog, self.state, self.draft.at);
         close(&mut turn);
         self.draft.events.append(&mut turn.events);
-        let commands = order::commands(self.state, &self.draft.events, &|repository| origin(&self.catalog, repository));
+        let origin = |repository: &RepositoryName| origin(&self.catalog, repository);
+        let mut commands = order::commands(self.state, &self.draft.events, &origin);
+        // What a worker was told before it introduced itself may have been lost with an earlier run of the service.
+        let again = self.introduced.iter().flat_map(|worker| order::standing(self.state, Some(worker), &origin));
+        let again: Vec<_> = again.filter(|command| !commands.contains(command)).collect();
+        commands.extend(again);
         Rounded { draft: self.draft, commands, catalog: self.catalog }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gristmill_model::protocol::{Origin, WorkerCommand};
 use gristmill_model::{Catalog, RepositoryName, Seq, Timestamp, WorkerName};
 use gristmill_schedulers::round::{Kept, KnownDelivery, Recalled, Rounded, delivery_answer};
-use gristmill_schedulers::{Input, Round, State, next_due};
+use gristmill_schedulers::{Input, Round, State, next_due, order};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -189,6 +189,7 @@ impl Task {
     async fn commit(&mut self, rounded: Rounded) -> Result<(), String> {
         let Rounded { draft, commands, catalog } = rounded;
         if draft.is_empty() {
+            self.dispatch(commands);
             return Ok(());
         }
         let (expected_head, at) = (draft.expected_head, draft.at);
@@ -196,9 +197,7 @@ impl Task {
             Ok(head) => {
                 self.last_turn = at;
                 *self.catalog.write().expect("nobody panics while holding the catalog") = catalog;
-                for (worker, command) in commands {
-                    self.options.dispatch.dispatch(worker, command);
-                }
+                self.dispatch(commands);
                 self.head.send_replace(head);
                 Ok(())
             }
@@ -216,6 +215,19 @@ impl Task {
         }
     }
 
+    fn dispatch(&self, commands: Vec<(WorkerName, WorkerCommand)>) {
+        for (worker, command) in commands {
+            self.options.dispatch.dispatch(worker, command);
+        }
+    }
+
+    /// Says again what workers must know: a turn that seemed to fail may have been committed, and nobody heard of it.
+    fn repeat_commands(&self) {
+        let catalog = self.catalog();
+        let origin = |repository: &RepositoryName| (self.options.origin)(&catalog, repository);
+        self.dispatch(order::standing(&self.state, None, &origin));
+    }
+
     /// Loads the state again, until it works.
     async fn reload(&mut self) {
         for attempt in 0.. {
@@ -223,6 +235,7 @@ impl Task {
                 Ok(state) => {
                     self.head.send_replace(state.head);
                     self.state = state;
+                    self.repeat_commands();
                     info!(head = self.state.head.0, "the state was loaded again");
                     return;
                 }
