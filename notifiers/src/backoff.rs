@@ -26,9 +26,11 @@ impl Backoff {
 }
 
 /// Draws chances for jitter: good enough to spread retries, good for nothing else.
+#[cfg(any(feature = "irc", test))]
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
 
+#[cfg(any(feature = "irc", test))]
 impl Dice {
     /// Starts from a seed of this process.
     pub(crate) fn new() -> Self {

@@ -5,25 +5,34 @@
 //! never the store. What was written by strangers (names, subjects, branches, logs) passes through [`text`] before it
 //! stands in a header, a line or a page.
 //!
-//! Reading order: [`happening`], [`mod@route`], [`text`], [`render`] (with `templates/`), [`delivery`], then the ways
-//! to deliver: [`mail`], [`irc`], [`recorder`]. [`backoff`] says when something is tried again.
+//! Reading order: [`happening`], [`telling`], [`mod@route`], [`text`], [`render`] (with `templates/`), [`delivery`],
+//! [`outbox`], then the ways to deliver, each a feature of the crate that is on by default: `mail`, `irc`, `recorder`.
+//! [`backoff`] says when a connection is tried again.
 
 pub mod backoff;
 pub mod delivery;
 pub mod happening;
+#[cfg(feature = "irc")]
 pub mod irc;
+#[cfg(feature = "mail")]
 pub mod mail;
+pub mod outbox;
+#[cfg(feature = "recorder")]
 pub mod recorder;
 pub mod render;
 pub mod route;
 mod sample;
+pub mod telling;
 pub mod text;
 mod view;
 
 pub use delivery::{DeliveryError, Guarantee, Notifier, Receipt};
 pub use happening::Happening;
+#[cfg(feature = "irc")]
 pub use irc::{Irc, IrcOptions};
+#[cfg(feature = "mail")]
 pub use mail::{Mail, MailOptions};
+#[cfg(feature = "recorder")]
 pub use recorder::Recorder;
 pub use render::{Renderer, TemplateProblem, check_template};
 pub use route::{Addressed, Routing, route};

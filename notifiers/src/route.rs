@@ -216,6 +216,7 @@ mod tests {
     use expect_test::{Expect, expect};
     use gristmill_model::matching::Matcher;
     use gristmill_model::{MailConfig, Project};
+    #[cfg(feature = "mail")]
     use proptest::prelude::*;
 
     use super::*;
@@ -419,6 +420,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "mail")]
     proptest! {
         #[test]
         fn any_author_gives_a_clean_address_or_none(email in any::<String>(), local in "[a-z.<>@ \r\n]{0,12}") {

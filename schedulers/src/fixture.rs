@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use gristmill_model::matching::{Field, Matcher};
-use gristmill_model::protocol::{Hello, Report, ReportBody};
+use gristmill_model::protocol::{Hello, Report, ReportBody, WorkerCommand};
 use gristmill_model::{
     BuildState, Builder, Catalog, Cause, Commit, Condition, Event, EventBody, Graph, Movement, Need, NeedMode, Node,
     Outcome, Person, Place, Quiet, Recipe, RefName, RefUpdate, Repository, Revision, Scheduler, SchedulerKind,
@@ -23,6 +23,7 @@ use gristmill_model::{
 };
 
 use crate::input::{Cancel, Input, Reply};
+use crate::order::standing;
 use crate::state::State;
 use crate::turn::Turn;
 use crate::{close, decide, explain, next_due};
@@ -184,6 +185,7 @@ impl World {
         match words.as_slice() {
             ["nothing"] => self.turn(vec![Input::Tick]),
             ["why", request] => self.why(request),
+            ["told", worker] => self.told(worker),
             ["cancel", "buildset", id] => {
                 let what = Cancel::Buildset(gristmill_model::BuildsetId(id.parse().expect("a number")));
                 self.turn(vec![Input::Cancel { what, by: "ada".to_owned() }]);
@@ -266,6 +268,21 @@ impl World {
         let sentences: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         let clock = self.clock();
         writeln!(self.said, "{clock} request {id}: {}", sentences.join("; also ")).expect("text grows");
+    }
+
+    /// Says what a worker must have heard, as things stand.
+    fn told(&mut self, worker: &str) {
+        for (_, command) in standing(&self.state, Some(&worker.into()), &|_| None) {
+            let what = match command {
+                WorkerCommand::Start { order } => format!("start build {} epoch {}", order.build, order.epoch),
+                WorkerCommand::Resume { build, step, outcome, .. } => {
+                    format!("resume build {build} after step {}: {outcome}", step.map_or(-1, i64::from))
+                }
+                WorkerCommand::Cancel { build, by, .. } => format!("cancel build {build} for {by}"),
+            };
+            let clock = self.clock();
+            writeln!(self.said, "{clock} {worker} must know: {what}").expect("text grows");
+        }
     }
 
     fn turn(&mut self, inputs: Vec<Input>) {

@@ -14,6 +14,7 @@ pub mod order;
 pub mod people;
 pub mod place;
 pub mod report;
+pub mod round;
 pub mod settle;
 pub mod sight;
 pub mod standing;
@@ -24,6 +25,7 @@ pub mod turn;
 pub use decide::{close, decide, next_due};
 pub use explain::explain;
 pub use input::{Input, Reply};
+pub use round::{Draft, Once, Round};
 pub use state::State;
 pub use turn::Turn;
 

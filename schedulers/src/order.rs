@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use gristmill_model::protocol::{BuildOrder, Origin, WorkerCommand};
-use gristmill_model::{BuildId, EventBody, RepositoryName, WorkerName};
+use gristmill_model::{BuildId, BuildState, EventBody, RepositoryName, StepAction, WorkerName};
 
-use crate::state::State;
+use crate::state::{OpenBuild, State};
 
 /// Lists what is to be said to whom because of `events`. `origin` knows where a repository is fetched from.
 pub fn commands(
@@ -44,6 +44,39 @@ fn command(
     };
     let open = state.builds.get(&id)?;
     Some((open.build.worker.clone(), make(open.build.epoch)?))
+}
+
+/// Lists all that workers must have heard as things stand, of one worker or of all: for when nobody knows what they did
+/// hear, because commands are kept in memory alone. A worker that has heard one before passes it over.
+pub fn standing(
+    state: &State,
+    only: Option<&WorkerName>,
+    origin: &dyn Fn(&RepositoryName) -> Option<Origin>,
+) -> Vec<(WorkerName, WorkerCommand)> {
+    let meant = state.builds.values().filter(|open| only.is_none_or(|only| open.build.worker == *only));
+    meant
+        .flat_map(|open| {
+            let build = &open.build;
+            let start = (build.state == BuildState::Leased).then(|| order(state, build.id, origin)).flatten();
+            let start = start.map(|order| WorkerCommand::Start { order });
+            let by = build.cancel.clone();
+            let cancel = by.map(|by| WorkerCommand::Cancel { build: build.id, epoch: build.epoch, by });
+            let commands = start.into_iter().chain(resume(state, open)).chain(cancel);
+            commands.map(|command| (build.worker.clone(), command))
+        })
+        .collect()
+}
+
+/// Says again that the last step of a running build is over, if it is one that its worker waits for.
+fn resume(state: &State, open: &OpenBuild) -> Option<WorkerCommand> {
+    let build = &open.build;
+    let (step, outcome) = open.steps.last_key_value()?;
+    let recipe = state.recipes.get(&state.requests.get(&build.request)?.recipe)?;
+    let action = &recipe.steps.get(usize::try_from(*step).ok()?)?.action;
+    let is_waited_for = build.state == BuildState::Running && matches!(action, StepAction::Trigger { wait: true, .. });
+    let outcome = (*outcome).filter(|_| is_waited_for)?;
+    let summary = format!("what it triggered ended with {outcome}");
+    Some(WorkerCommand::Resume { build: build.id, epoch: build.epoch, step: Some(*step), outcome, summary })
 }
 
 /// Writes the order of an open build: everything is frozen in it.

@@ -460,6 +460,45 @@ fn a_waiting_trigger_step_gives_its_slot_away() {
 }
 
 #[test]
+fn what_a_worker_must_know_can_be_said_again() {
+    check(
+        "
+        repository app
+        builder calls-docs of app
+        builder docs of app
+        scheduler quick: branch app/main; calls-docs
+        scheduler docs: triggerable; docs
+        worker w1 1
+        00:00 app main a1 by ada: a
+        00:00 told w1
+        00:01 calls-docs reaches
+        00:01 told w2
+        00:03 docs succeeds
+        00:03 told w1
+        00:04 cancel buildset 1
+        00:04 told w1
+        ",
+        &expect![[r#"
+            00:00 docs on change 1: nothing: a triggerable scheduler is not woken by changes
+            00:00 buildset 1 app@a1 [calls-docs]
+            00:00 quick on change 1: built buildset 1: every field of the rule matches
+            00:00 build 1 calls-docs on w1 (attempt 1)
+            00:00 w1 must know: start build 1 epoch 1
+            00:01 buildset 2 app@a1 [docs] for build 1
+            00:01 build 1 waits for buildset 2
+            00:01 build 2 docs on w1 (attempt 1)
+            00:03 build 2 success (step step: succeeds)
+            00:03 buildset 2 success
+            00:03 build 1 goes on after success
+            00:03 w1 must know: resume build 1 after step 0: success
+            00:04 build 1 is to end for ada
+            00:04 w1 must know: resume build 1 after step 0: success
+            00:04 w1 must know: cancel build 1 for ada
+        "#]],
+    );
+}
+
+#[test]
 fn nightly_builds_what_came_since_the_last_time() {
     check(
         "

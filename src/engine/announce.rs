@@ -3,14 +3,14 @@
 //! Messages and the cursor are written in one turn, so each event is announced exactly once. What was read and found
 //! not worth a message moves the cursor only now and then: read again after a crash, it is not worth one again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_model::{
-    BuildId, BuilderName, Catalog, Event, EventBody, IncidentId, Message, MessageId, Seq, Transition,
-};
-use gristmill_notifiers::happening::{ExcerptLine, FailedStep, Suspect};
+use gristmill_model::protocol::LogAddress;
+use gristmill_model::{BuildId, Catalog, Event, EventBody, IncidentId, Message, MessageId, Seq};
+use gristmill_notifiers::happening::{ExcerptLine, FailedStep};
+use gristmill_notifiers::telling::{self, BuildFacts, Facts, IncidentFacts, MessageFacts, SuspectFacts};
 use gristmill_notifiers::{Happening, Renderer, route};
 use gristmill_schedulers::Input;
 use tokio::sync::watch;
@@ -20,20 +20,16 @@ use tracing::{error, info, warn};
 use super::{ANNOUNCER, Engine};
 use crate::chain::chain;
 use crate::logs::LogStore;
-use crate::store::{IncidentRow, ReadError, Reader, StoreError, SuspectRow};
+use crate::store::{ReadError, Reader, StoreError, SuspectRow};
 
 /// Events read at once.
 const BATCH: u32 = 256;
 /// How far the cursor may stay behind what was read without a message.
 const CURSOR_LAG_MAX: i64 = 1_000;
-/// Commits that a message names; more are counted.
-const SUSPECTS_SHOWN_MAX: usize = 20;
 /// The wait after a first failure to read or write; it doubles with each one in a row.
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest wait.
 const RETRY_MAX: Duration = Duration::from_secs(300);
-/// A repository is told to be failing when it has failed this often in a row: one glitch is no news.
-const FAILURES_TOLD: u32 = 2;
 
 /// What the announcer needs.
 #[derive(Debug)]
@@ -48,12 +44,16 @@ pub struct Announcer {
     pub url: String,
 }
 
+/// Why nothing is announced for now.
 #[derive(Debug, thiserror::Error)]
-enum AnnounceError {
+pub enum AnnounceError {
+    /// The journal.
     #[error("cannot read what happened")]
     Store(#[from] StoreError),
+    /// The tables.
     #[error("cannot read the facts")]
     Read(#[from] ReadError),
+    /// The engine.
     #[error("cannot queue messages")]
     Engine(#[from] super::EngineError),
 }
@@ -139,7 +139,8 @@ impl Announcer {
         catalog: &Arc<Catalog>,
         event: &Event,
     ) -> Result<Vec<Message>, AnnounceError> {
-        let Some(happening) = self.happening(catalog, event).await? else { return Ok(Vec::new()) };
+        let Some(happening) = telling::happening(self, catalog, event).await? else { return Ok(Vec::new()) };
+        let happening = Happening { url: Some(self.url.clone()), ..happening };
         let routing = route(catalog, &happening);
         for who in &routing.passed_over {
             warn!("event {}: {who}", event.seq);
@@ -147,112 +148,8 @@ impl Announcer {
         Ok(routing.addressed.iter().map(|addressed| renderer.render(catalog, addressed, &happening)).collect())
     }
 
-    /// Makes a happening of an event that is worth one.
-    async fn happening(&self, catalog: &Catalog, event: &Event) -> Result<Option<Happening>, AnnounceError> {
-        let (seq, at) = (event.seq, event.at);
-        let system = |kind: &str, detail: String| Happening::of_system(seq, at, kind, detail);
-        Ok(match &event.body {
-            EventBody::IncidentOpened { incident, builder, build, .. }
-            | EventBody::IncidentJoined { incident, builder, build, .. } => {
-                Some(self.turned(event, Transition::Broke, *incident, Some(builder), *build).await?)
-            }
-            EventBody::IncidentClosed { incident, build } => {
-                Some(self.turned(event, Transition::Fixed, *incident, None, *build).await?)
-            }
-            EventBody::BuilderTurned { builder, transition: Transition::StillFailing, build, .. } => {
-                let mut happening = Happening::turned(seq, at, Transition::StillFailing, vec![builder.clone()]);
-                self.add_build(&mut happening, *build).await?;
-                self.add_culprits(&mut happening, *build).await?;
-                Some(happening)
-            }
-            EventBody::SourceFailing { repository, error, failures } if *failures == FAILURES_TOLD => {
-                let mut happening = system("source.failing", error.clone());
-                happening.projects = catalog.projects_of(repository);
-                happening.repository = Some(repository.clone());
-                Some(happening)
-            }
-            EventBody::SourceRecovered { repository, failures } if *failures >= FAILURES_TOLD => {
-                let detail = format!("it had failed {failures} times in a row");
-                let mut happening = system("source.recovered", detail);
-                happening.projects = catalog.projects_of(repository);
-                happening.repository = Some(repository.clone());
-                Some(happening)
-            }
-            EventBody::CatalogRefused { problems } => Some(system("catalog.refused", problems.clone())),
-            EventBody::MessageDead { message, error } => self.given_up(event, *message, error).await?,
-            _ => None,
-        }
-        .map(|happening| Happening { url: Some(self.url.clone()), ..happening }))
-    }
-
-    /// Tells that a message was given up, by other notifiers than the one that gave up. That such news could not be told
-    /// is no news again: two notifiers that both fail would tell of each other without end.
-    async fn given_up(
-        &self,
-        event: &Event,
-        message: MessageId,
-        error: &str,
-    ) -> Result<Option<Happening>, AnnounceError> {
-        let mut happening =
-            Happening::of_system(event.seq, event.at, "message.dead", format!("message {message}: {error}"));
-        let Some(dead) = self.reader.find_message(message).await? else { return Ok(Some(happening)) };
-        let told_of = self.reader.events_after(Seq(dead.event.0 - 1), 1).await?;
-        if told_of.iter().any(|told| matches!(told.body, EventBody::MessageDead { .. })) {
-            warn!("event {}: message {message} told of a message that was given up; nobody is told of it", event.seq);
-            return Ok(None);
-        }
-        happening.notifier = Some(dead.notifier);
-        Ok(Some(happening))
-    }
-
-    /// Tells of an incident that broke or was fixed, with all builders that it has by now.
-    async fn turned(
-        &self,
-        event: &Event,
-        transition: Transition,
-        incident: IncidentId,
-        first: Option<&BuilderName>,
-        build: BuildId,
-    ) -> Result<Happening, AnnounceError> {
-        let known = self.reader.find_incident(incident).await?;
-        let mut happening = Happening::turned(event.seq, event.at, transition, builders(first, known.as_ref()));
-        happening.incident = Some(incident);
-        self.add_build(&mut happening, build).await?;
-        if let Some(known) = known {
-            happening.since = Some(known.opened_at);
-            if transition == Transition::Broke {
-                add_suspects(&mut happening, &known.suspects);
-            } else {
-                self.add_culprits(&mut happening, build).await?;
-            }
-        }
-        Ok(happening)
-    }
-
-    async fn add_build(&self, happening: &mut Happening, build: BuildId) -> Result<(), AnnounceError> {
-        let Some(facts) = self.reader.happening_facts(build).await? else { return Ok(()) };
-        happening.build = Some(build);
-        happening.buildset = Some(facts.buildset);
-        happening.projects = facts.project.into_iter().collect();
-        happening.branch = Some(facts.branch);
-        happening.scheduler = Some(facts.scheduler);
-        happening.outcome = facts.outcome;
-        happening.cause = facts.cause;
-        happening.stamps = facts.stamps;
-        happening.worker = Some(facts.worker);
-        happening.detail = facts.summary;
-        if let Some(step) = facts.failing_step {
-            if let Some(log) = step.log {
-                happening.excerpt = self.excerpt(log).await;
-            }
-            let summary = step.summary.unwrap_or_default();
-            happening.step = Some(FailedStep { number: step.number, name: step.name, summary });
-        }
-        Ok(())
-    }
-
     /// Reads the lines round the first error. A log that cannot be read is no reason to tell nothing.
-    async fn excerpt(&self, log: gristmill_model::protocol::LogAddress) -> Vec<ExcerptLine> {
+    async fn excerpt(&self, log: LogAddress) -> Vec<ExcerptLine> {
         let logs = self.logs.clone();
         let read = tokio::task::spawn_blocking(move || logs.excerpt(log)).await;
         match read {
@@ -275,41 +172,67 @@ impl Announcer {
             }
         }
     }
+}
 
-    async fn add_culprits(&self, happening: &mut Happening, build: BuildId) -> Result<(), AnnounceError> {
-        if let Some(range) = self.reader.culprit_range(build).await? {
-            add_suspects(happening, &range.suspects);
+impl Facts for Announcer {
+    type Error = AnnounceError;
+
+    async fn incident(&self, id: IncidentId) -> Result<Option<IncidentFacts>, AnnounceError> {
+        let known = self.reader.find_incident(id).await?;
+        Ok(known.map(|known| IncidentFacts {
+            builders: known.builders.into_iter().map(|one| one.builder).collect(),
+            suspects: known.suspects.into_iter().map(suspect).collect(),
+            opened_at: known.opened_at,
+        }))
+    }
+
+    async fn build(&self, id: BuildId) -> Result<Option<BuildFacts>, AnnounceError> {
+        let Some(known) = self.reader.happening_facts(id).await? else { return Ok(None) };
+        let mut facts = BuildFacts {
+            buildset: known.buildset,
+            project: known.project,
+            branch: known.branch,
+            scheduler: known.scheduler,
+            outcome: known.outcome,
+            cause: known.cause,
+            stamps: known.stamps,
+            worker: known.worker,
+            summary: known.summary,
+            step: None,
+            excerpt: Vec::new(),
+        };
+        if let Some(step) = known.failing_step {
+            if let Some(log) = step.log {
+                facts.excerpt = self.excerpt(log).await;
+            }
+            let summary = step.summary.unwrap_or_default();
+            facts.step = Some(FailedStep { number: step.number, name: step.name, summary });
         }
-        Ok(())
+        Ok(Some(facts))
+    }
+
+    async fn culprits(&self, build: BuildId) -> Result<Vec<SuspectFacts>, AnnounceError> {
+        let range = self.reader.culprit_range(build).await?;
+        Ok(range.into_iter().flat_map(|range| range.suspects).map(suspect).collect())
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<MessageFacts>, AnnounceError> {
+        let Some(dead) = self.reader.find_message(id).await? else { return Ok(None) };
+        let told_of = self.reader.events_after(Seq(dead.event.0 - 1), 1).await?;
+        let told_of_death = told_of.iter().any(|told| matches!(told.body, EventBody::MessageDead { .. }));
+        if told_of_death {
+            warn!("message {id} told of a message that was given up; nobody is told of it");
+        }
+        Ok(Some(MessageFacts { notifier: dead.notifier, told_of_death }))
     }
 }
 
-/// Lists an incident's builders, the one that showed it first.
-fn builders(first: Option<&BuilderName>, incident: Option<&IncidentRow>) -> Vec<BuilderName> {
-    let mut seen = BTreeSet::new();
-    first
-        .into_iter()
-        .chain(incident.into_iter().flat_map(|incident| incident.builders.iter().map(|one| &one.builder)))
-        .filter(|builder| seen.insert((*builder).clone()))
-        .cloned()
-        .collect()
-}
-
-/// Names the newest commits first, one line per author and change.
-fn add_suspects(happening: &mut Happening, suspects: &[SuspectRow]) {
-    let all: Vec<Suspect> = suspects
-        .iter()
-        .rev()
-        .flat_map(|suspect| {
-            suspect.authors.iter().map(|author| Suspect {
-                change: suspect.change,
-                repository: suspect.repository.clone(),
-                revision: suspect.revision.clone().unwrap_or_default(),
-                author: author.clone(),
-                subject: suspect.title.clone(),
-            })
-        })
-        .collect();
-    happening.suspects_more = all.len().saturating_sub(SUSPECTS_SHOWN_MAX);
-    happening.suspects = all.into_iter().take(SUSPECTS_SHOWN_MAX).collect();
+fn suspect(row: SuspectRow) -> SuspectFacts {
+    SuspectFacts {
+        change: row.change,
+        repository: row.repository,
+        revision: row.revision,
+        title: row.title,
+        authors: row.authors,
+    }
 }

@@ -4,14 +4,13 @@
 //! message has its own attempts and its own next time, and a target has one message under way at most, so that its
 //! messages keep their order.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gristmill_model::{MessageId, NotifierName, Timestamp};
-use gristmill_notifiers::delivery::FailureKind;
-use gristmill_notifiers::{DeliveryError, Guarantee, Notifier};
+use gristmill_model::{MessageId, NotifierName};
+use gristmill_notifiers::outbox::{self, ATTEMPT_MAX, End, Plan, Waiting};
+use gristmill_notifiers::{DeliveryError, Notifier, Receipt};
 use gristmill_schedulers::Input;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -21,27 +20,10 @@ use tracing::{error, info, warn};
 use super::Engine;
 use crate::chain::chain;
 use crate::clock::Clock;
-use crate::store::{DueMessage, Reader};
+use crate::store::Reader;
 
-/// Messages under way at once, per notifier.
-const UNDER_WAY_MAX: usize = 8;
 /// Due messages looked at at once.
 const LOOKED_AT: u32 = 500;
-/// The longest attempt; notifiers have shorter limits of their own.
-const ATTEMPT_MAX: Duration = Duration::from_secs(300);
-/// Waits between attempts; the last one goes on until the message is too old.
-const WAITS: [Duration; 6] = [
-    Duration::from_secs(5),
-    Duration::from_secs(60),
-    Duration::from_secs(600),
-    Duration::from_secs(3600),
-    Duration::from_secs(6 * 3600),
-    Duration::from_secs(12 * 3600),
-];
-/// After this a message that may be repeated is given up.
-const AGE_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
-/// After this a message that is only worth something at once (IRC) is given up.
-const AGE_MAX_AT_ONCE: Duration = Duration::from_secs(3600);
 /// The longest sleep between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long a stop waits for what is under way.
@@ -97,18 +79,15 @@ impl Deliverer {
         let this = Arc::new(self);
         let mut head = this.engine.head();
         let mut under_way: JoinSet<(MessageId, String)> = JoinSet::new();
-        let (mut ids, mut targets) = (BTreeSet::new(), BTreeSet::new());
+        let mut begun = outbox::UnderWay::default();
         loop {
             head.borrow_and_update();
-            let wait = match this.due(&ids).await {
+            let wait = match this.due(&begun).await {
                 Ok((due, wait)) => {
-                    for message in due {
-                        let is_free = under_way.len() < UNDER_WAY_MAX && !targets.contains(&message.message.target);
-                        if is_free {
-                            targets.insert(message.message.target.clone());
-                            ids.insert(message.message.id);
+                    for waiting in due {
+                        if begun.begin(&waiting.message) {
                             this.under_way.begin();
-                            under_way.spawn(Arc::clone(&this).deliver(message));
+                            under_way.spawn(Arc::clone(&this).deliver(waiting));
                         }
                     }
                     wait
@@ -121,8 +100,7 @@ impl Deliverer {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = under_way.join_next() => if let Ok((id, target)) = ended {
-                    ids.remove(&id);
-                    targets.remove(&target);
+                    begun.end(id, &target);
                 },
                 changed = head.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(wait) => {}
@@ -136,86 +114,51 @@ impl Deliverer {
     }
 
     /// Lists what is due and not under way, and how long to wait for the next.
-    async fn due(&self, under_way: &BTreeSet<MessageId>) -> Result<(Vec<DueMessage>, Duration), String> {
+    async fn due(&self, begun: &outbox::UnderWay) -> Result<(Vec<Waiting>, Duration), String> {
         let now = self.clock.now();
         let mut due = self.reader.due_messages(&self.name, now, LOOKED_AT).await.map_err(|problem| chain(&problem))?;
-        due.retain(|message| !under_way.contains(&message.message.id));
+        due.retain(|waiting| !begun.has(waiting.message.id));
         let next = self.reader.next_due(&self.name).await.map_err(|problem| chain(&problem))?;
         let wait = next.filter(|next| *next > now).map_or(LOOK_EVERY, |next| next.since(now)).min(LOOK_EVERY);
         Ok((due, wait))
     }
 
     /// Tries one message and notes what became of it.
-    async fn deliver(self: Arc<Self>, due: DueMessage) -> (MessageId, String) {
-        let id = due.message.id;
-        let target = due.message.target.clone();
-        let result = match self.notifier.guarantee() {
-            Guarantee::AtLeastOnce => self.attempt(&due).await,
-            Guarantee::AtMostOnce => self.attempt_once(&due).await,
-        };
-        if let Some(input) = result {
-            self.note(input).await;
+    async fn deliver(self: Arc<Self>, waiting: Waiting) -> (MessageId, String) {
+        if let Some(end) = self.attempt(&waiting).await {
+            self.note(as_input(waiting.message.id, end)).await;
         }
         self.under_way.end();
-        (id, target)
+        (waiting.message.id, waiting.message.target)
     }
 
-    async fn attempt(&self, due: &DueMessage) -> Option<Input> {
-        let message = due.message.id;
-        match self.send(due).await {
-            Ok(receipt) => Some(Input::Delivered { message, receipt }),
-            Err(problem) => Some(self.after_failure(due, &problem, due.attempts + 1)),
+    /// Does what the rules of the outbox say; gives nothing if the message is to be looked at again.
+    async fn attempt(&self, waiting: &Waiting) -> Option<End> {
+        let message = waiting.message.id;
+        let guarantee = self.notifier.guarantee();
+        match outbox::plan(guarantee, waiting, self.clock.now()) {
+            Plan::Leave(end) => return Some(end),
+            Plan::ClaimAndSend { until } => {
+                if let Err(problem) = self.engine.submit(Input::Claim { message, until }).await {
+                    warn!("message {message} is not sent yet: {problem}");
+                    return None;
+                }
+            }
+            Plan::Send => {}
         }
+        let result = self.send(waiting).await;
+        let end = outbox::conclude(guarantee, waiting, result.as_ref(), self.clock.now());
+        match &end {
+            End::Delivered { receipt } => info!("message {message} reached {}: {receipt}", self.name),
+            End::Deferred { error, .. } => warn!("message {message} to {} has to wait: {error}", self.name),
+            End::Dead { error } => warn!("message {message} to {} is given up: {error}", self.name),
+        }
+        Some(end)
     }
 
-    /// Notes the attempt before it is made, so that a message whose end nobody saw is not sent twice.
-    async fn attempt_once(&self, due: &DueMessage) -> Option<Input> {
-        let message = due.message.id;
-        if due.claimed {
-            let error = "the service stopped while it was being sent; it is not repeated".to_owned();
-            return Some(Input::Dead { message, error });
-        }
-        let claim = Input::Claim { message, until: self.clock.now().after(ATTEMPT_MAX) };
-        if let Err(problem) = self.engine.submit(claim).await {
-            warn!("message {message} is not sent yet: {problem}");
-            return None;
-        }
-        Some(match self.send(due).await {
-            Ok(receipt) => Input::Delivered { message, receipt },
-            Err(problem) if problem.is_doubtful() => Input::Dead { message, error: problem.to_string() },
-            Err(problem) => self.after_failure(due, &problem, due.attempts + 1),
-        })
-    }
-
-    async fn send(&self, due: &DueMessage) -> Result<String, DeliveryError> {
-        let attempt = tokio::time::timeout(ATTEMPT_MAX, self.notifier.deliver(&due.message)).await;
-        let receipt = attempt.unwrap_or_else(|_| {
-            let problem = format!("no answer within {} s", ATTEMPT_MAX.as_secs());
-            Err(DeliveryError::transient(problem).in_doubt())
-        })?;
-        info!("message {} reached {}: {receipt}", due.message.id, self.name);
-        Ok(receipt.as_str().to_owned())
-    }
-
-    fn after_failure(&self, due: &DueMessage, problem: &DeliveryError, attempts: u32) -> Input {
-        let message = due.message.id;
-        let error = problem.to_string();
-        let age_max = match self.notifier.guarantee() {
-            Guarantee::AtLeastOnce => AGE_MAX,
-            Guarantee::AtMostOnce => AGE_MAX_AT_ONCE,
-        };
-        let now = self.clock.now();
-        let last = due.message.at.after(age_max);
-        if !problem.is_transient() || now >= last {
-            warn!("message {message} to {} is given up: {error}", self.name);
-            return Input::Dead { message, error };
-        }
-        warn!("message {message} to {} has to wait: {error}", self.name);
-        let (attempts, wait) = match problem.kind() {
-            FailureKind::NotNow { retry_after } => (due.attempts, retry_after),
-            _ => (attempts, wait_after(attempts)),
-        };
-        Input::Deferred { message, attempts, error, due: sooner(now.after(wait), last) }
+    async fn send(&self, waiting: &Waiting) -> Result<Receipt, DeliveryError> {
+        let attempt = tokio::time::timeout(ATTEMPT_MAX, self.notifier.deliver(&waiting.message)).await;
+        attempt.unwrap_or_else(|_| Err(outbox::no_answer()))
     }
 
     /// Tells the engine, again and again: what is not noted would be sent twice.
@@ -230,11 +173,10 @@ impl Deliverer {
     }
 }
 
-fn wait_after(attempts: u32) -> Duration {
-    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-    WAITS[index.min(WAITS.len() - 1)]
-}
-
-fn sooner(left: Timestamp, right: Timestamp) -> Timestamp {
-    left.min(right)
+fn as_input(message: MessageId, end: End) -> Input {
+    match end {
+        End::Delivered { receipt } => Input::Delivered { message, receipt },
+        End::Deferred { attempts, error, due } => Input::Deferred { message, attempts, error, due },
+        End::Dead { error } => Input::Dead { message, error },
+    }
 }

@@ -12,14 +12,15 @@ use std::sync::{Arc, RwLock};
 
 use gristmill_model::{Catalog, Reason, RepositoryName, RequestId, Seq};
 use gristmill_schedulers::input::Tips;
+use gristmill_schedulers::round::KeyReused;
 use gristmill_schedulers::{Input, Reply, State};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use gristmill_schedulers::round::ANNOUNCER;
+pub use gristmill_schedulers::round::Once;
+
 /// Inputs that wait for a turn; whoever comes after waits for room.
 pub const INBOX_MAX: usize = 4096;
-
-/// The announcer's cursor.
-pub(crate) const ANNOUNCER: &str = "announcer";
 
 /// Why an input was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,13 +39,10 @@ pub enum EngineError {
     KeyReused,
 }
 
-/// A key under which a repeated request is answered as the first was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Once {
-    /// Who asks, and the key they chose.
-    pub key: String,
-    /// SHA-256 of the request, hexadecimal: the same key with another request is refused.
-    pub request_sha256: String,
+impl From<KeyReused> for EngineError {
+    fn from(_: KeyReused) -> Self {
+        Self::KeyReused
+    }
 }
 
 /// One input on its way.

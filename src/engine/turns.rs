@@ -1,22 +1,22 @@
-//! Turns: the one task that owns the state.
+//! Turns: the one task that owns the state. What a turn comes to is decided by [`Round`]; here is what reads and writes.
 //!
 //! A push costs one commit. Under load many inputs share a turn, so that throughput grows with the batch. If a commit is
 //! refused the state is loaded again from the tables, and those who asked are told that nothing happened.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use gristmill_model::protocol::{Origin, WorkerCommand};
-use gristmill_model::{Catalog, DeliveryId, EventBody, RepositoryName, Seq, Timestamp, WorkerName};
-use gristmill_schedulers::{Input, Reply, State, Turn, close, decide, next_due, order};
+use gristmill_model::{Catalog, RepositoryName, Seq, Timestamp, WorkerName};
+use gristmill_schedulers::round::{Kept, KnownDelivery, Recalled, Rounded, delivery_answer};
+use gristmill_schedulers::{Input, Round, State, next_due, order};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Engine, EngineError, INBOX_MAX, Letter, Once, Submission};
 use crate::clock::Clock;
-use crate::store::{Answer, Blob, CommitError, Store, StoreError, Turn as Writing};
+use crate::store::{CommitError, Reader, Store, StoreError};
 
 /// Inputs that share a turn at the most.
 pub const TURN_INPUTS_MAX: usize = 256;
@@ -94,19 +94,6 @@ struct Task {
     alone: usize,
 }
 
-/// What a turn has come to, before it is committed.
-#[derive(Default)]
-struct Draft {
-    events: Vec<EventBody>,
-    blobs: Vec<Blob>,
-    cursors: Vec<(String, Seq)>,
-    answers: Vec<Answer>,
-    /// Answers of this turn under their keys, for a repetition within it.
-    said: BTreeMap<String, (String, Reply)>,
-    /// Deliveries of this turn, for a repetition within it.
-    delivered: BTreeMap<(RepositoryName, String), Reply>,
-}
-
 impl Task {
     async fn run(mut self, mut letters: mpsc::Receiver<Letter>, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(TURN_INPUTS_MAX);
@@ -150,10 +137,6 @@ impl Task {
         Arc::clone(&self.catalog.read().expect("nobody panics while holding the catalog"))
     }
 
-    fn put_catalog(&self, catalog: Arc<Catalog>) {
-        *self.catalog.write().expect("nobody panics while holding the catalog") = catalog;
-    }
-
     fn sleep_until_due(&self) -> Duration {
         let now = self.options.clock.now();
         next_due(&self.catalog(), &self.state)
@@ -165,23 +148,24 @@ impl Task {
     async fn turn(&mut self, submissions: &mut impl Iterator<Item = Submission>) {
         // Time never runs backwards in the journal, whatever the machine's clock does.
         let now = self.options.clock.now().max(self.last_turn);
-        let catalog_before = self.catalog();
-        let mut draft = Draft::default();
-        let mut answers = Vec::new();
         let inputs_max = if self.alone > 0 { 1 } else { TURN_INPUTS_MAX };
-        while draft.events.len() < TURN_EVENTS_ENOUGH
+        let catalog = self.catalog();
+        let mut round = Round::begin(catalog, &mut self.state, now);
+        let mut answers = Vec::new();
+        while round.events() < TURN_EVENTS_ENOUGH
             && answers.len() < inputs_max
             && let Some(submission) = submissions.next()
         {
             self.alone = self.alone.saturating_sub(1);
-            let reply = self.decide(submission.input, submission.once, now, &mut draft).await;
-            answers.push((submission.answer, reply));
+            let Submission { input, once, answer } = submission;
+            let reply = match recall(&self.options.store.reader(), &round, &input, once.as_ref()).await {
+                Ok(recalled) => round.input(input, once, recalled).map_err(EngineError::from),
+                Err(problem) => Err(EngineError::NotCommitted { why: problem.to_string() }),
+            };
+            answers.push((answer, reply));
         }
-        let catalog = self.catalog();
-        let mut turn = Turn::new(&catalog, &mut self.state, now);
-        close(&mut turn);
-        draft.events.append(&mut turn.events);
-        match self.commit(draft, now).await {
+        let rounded = round.finish(&*self.options.origin);
+        match self.commit(rounded).await {
             Ok(()) => {
                 self.failures = 0;
                 for (answer, reply) in answers {
@@ -190,7 +174,6 @@ impl Task {
                 }
             }
             Err(why) => {
-                self.put_catalog(catalog_before);
                 for (answer, _) in answers {
                     drop(answer.send(Err(EngineError::NotCommitted { why: why.clone() })));
                 }
@@ -202,122 +185,20 @@ impl Task {
         }
     }
 
-    async fn decide(
-        &mut self,
-        input: Input,
-        once: Option<Once>,
-        now: Timestamp,
-        draft: &mut Draft,
-    ) -> Result<Reply, EngineError> {
-        if let Some(once) = &once
-            && let Some(known) = self.recall(once, draft).await?
-        {
-            return Ok(known);
-        }
-        if let Input::Deliver(delivery) = &input
-            && let Some(known) = self.recall_delivery(&delivery.repository, &delivery.key, draft).await?
-        {
-            return Ok(known);
-        }
-        let reply = self.decide_new(input, now, draft);
-        if let Some(once) = once
-            && !matches!(reply, Reply::Refused(_))
-        {
-            let body = serde_json::to_string(&reply).expect("a reply is plain data");
-            draft.said.insert(once.key.clone(), (once.request_sha256.clone(), reply.clone()));
-            draft.answers.push(Answer { key: once.key, request_sha256: once.request_sha256, body });
-        }
-        Ok(reply)
-    }
-
-    fn decide_new(&mut self, input: Input, now: Timestamp, draft: &mut Draft) -> Reply {
-        match &input {
-            Input::Activate { catalog, text } => {
-                self.put_catalog(Arc::clone(catalog));
-                draft.blobs.push(Blob::Catalog { hash: catalog.hash.clone(), text: text.clone() });
-            }
-            Input::Announce { to, .. } => draft.cursors.push((super::ANNOUNCER.to_owned(), *to)),
-            _ => {}
-        }
-        let raw = match &input {
-            Input::Deliver(new) => {
-                let key = (new.repository.clone(), new.key.clone());
-                Some((new.headers.clone(), new.body.clone(), key, new.sha256.clone()))
-            }
-            _ => None,
-        };
-        let catalog = self.catalog();
-        let mut turn = Turn::new(&catalog, &mut self.state, now);
-        let reply = decide(&mut turn, input);
-        draft.events.append(&mut turn.events);
-        if let (Some((headers, body, key, sha256)), Reply::Delivered { delivery, changes, .. }) = (raw, &reply) {
-            draft.blobs.push(Blob::Delivery { id: *delivery, headers, body });
-            let repeat = Reply::Delivered { delivery: *delivery, repeat: true, sweep: false, changes: changes.clone() };
-            if !changes.is_empty() {
-                let body = serde_json::to_string(&repeat).expect("a reply is plain data");
-                draft.answers.push(Answer { key: delivery_answer(*delivery), request_sha256: sha256, body });
-            }
-            draft.delivered.insert(key, repeat);
-        }
-        reply
-    }
-
-    /// Gives the answer that was given to this request before, in this turn or an earlier one.
-    async fn recall(&self, once: &Once, draft: &Draft) -> Result<Option<Reply>, EngineError> {
-        let known = match draft.said.get(&once.key) {
-            Some((sha256, reply)) => Some((sha256.clone(), reply.clone())),
-            None => self
-                .options
-                .store
-                .reader()
-                .recall_answer(&once.key)
-                .await
-                .map_err(not_committed)?
-                .and_then(|known| Some((known.request_sha256, serde_json::from_str(&known.body).ok()?))),
-        };
-        match known {
-            Some((sha256, _)) if sha256 != once.request_sha256 => Err(EngineError::KeyReused),
-            known => Ok(known.map(|(_, reply)| reply)),
-        }
-    }
-
-    async fn recall_delivery(
-        &self,
-        repository: &RepositoryName,
-        key: &str,
-        draft: &Draft,
-    ) -> Result<Option<Reply>, EngineError> {
-        if let Some(reply) = draft.delivered.get(&(repository.clone(), key.to_owned())) {
-            return Ok(Some(reply.clone()));
-        }
-        let reader = self.options.store.reader();
-        let Some(delivery) = reader.delivery_by_key(repository, key).await.map_err(not_committed)? else {
-            return Ok(None);
-        };
-        // Only what told changes has an answer of its own.
-        let kept = reader.recall_answer(&delivery_answer(delivery)).await.map_err(not_committed)?;
-        let kept = kept.and_then(|kept| serde_json::from_str(&kept.body).ok());
-        Ok(Some(kept.unwrap_or(Reply::Delivered { delivery, repeat: true, sweep: false, changes: Vec::new() })))
-    }
-
-    async fn commit(&mut self, draft: Draft, now: Timestamp) -> Result<(), String> {
-        if draft.events.is_empty() && draft.cursors.is_empty() && draft.answers.is_empty() {
+    /// Commits a round; then, and only then, its catalog is in force, its commands go out and the head moves.
+    async fn commit(&mut self, rounded: Rounded) -> Result<(), String> {
+        let Rounded { draft, commands, catalog } = rounded;
+        if draft.is_empty() {
+            self.dispatch(commands);
             return Ok(());
         }
-        let expected_head = *self.head.borrow();
-        let events = draft.events.clone();
-        let writing = Writing {
-            expected_head,
-            at: now,
-            events: draft.events,
-            blobs: draft.blobs,
-            cursors: draft.cursors,
-            answers: draft.answers,
-        };
-        match self.options.store.commit(writing).await {
+        let (expected_head, at) = (draft.expected_head, draft.at);
+        match self.options.store.commit(draft).await {
             Ok(head) => {
-                self.last_turn = now;
-                self.publish(head, &events);
+                self.last_turn = at;
+                *self.catalog.write().expect("nobody panics while holding the catalog") = catalog;
+                self.dispatch(commands);
+                self.head.send_replace(head);
                 Ok(())
             }
             Err(CommitError::HeadMoved { found, .. }) => {
@@ -334,13 +215,17 @@ impl Task {
         }
     }
 
-    fn publish(&self, head: Seq, events: &[EventBody]) {
-        let catalog = self.catalog();
-        let origin = |repository: &RepositoryName| (self.options.origin)(&catalog, repository);
-        for (worker, command) in order::commands(&self.state, events, &origin) {
+    fn dispatch(&self, commands: Vec<(WorkerName, WorkerCommand)>) {
+        for (worker, command) in commands {
             self.options.dispatch.dispatch(worker, command);
         }
-        self.head.send_replace(head);
+    }
+
+    /// Says again what workers must know: a turn that seemed to fail may have been committed, and nobody heard of it.
+    fn repeat_commands(&self) {
+        let catalog = self.catalog();
+        let origin = |repository: &RepositoryName| (self.options.origin)(&catalog, repository);
+        self.dispatch(order::standing(&self.state, None, &origin));
     }
 
     /// Loads the state again, until it works.
@@ -350,6 +235,7 @@ impl Task {
                 Ok(state) => {
                     self.head.send_replace(state.head);
                     self.state = state;
+                    self.repeat_commands();
                     info!(head = self.state.head.0, "the state was loaded again");
                     return;
                 }
@@ -363,11 +249,26 @@ impl Task {
     }
 }
 
-/// The key under which the answer to a delivery is kept for its repetitions.
-fn delivery_answer(delivery: DeliveryId) -> String {
-    format!("delivery {delivery}")
-}
-
-fn not_committed(problem: StoreError) -> EngineError {
-    EngineError::NotCommitted { why: problem.to_string() }
+/// Looks up what the store knows of an input that may have come before.
+async fn recall(
+    reader: &Reader,
+    round: &Round<'_>,
+    input: &Input,
+    once: Option<&Once>,
+) -> Result<Recalled, StoreError> {
+    let mut recalled = Recalled::default();
+    if let Some(once) = once
+        && !round.has_answer(once)
+    {
+        let kept = reader.recall_answer(&once.key).await?;
+        recalled.answer = kept.map(|kept| Kept { request_sha256: kept.request_sha256, body: kept.body });
+    }
+    if let Input::Deliver(delivery) = input
+        && !round.has_delivery(delivery)
+        && let Some(id) = reader.delivery_by_key(&delivery.repository, &delivery.key).await?
+    {
+        let answer = reader.recall_answer(&delivery_answer(id)).await?.map(|kept| kept.body);
+        recalled.delivery = Some(KnownDelivery { id, answer });
+    }
+    Ok(recalled)
 }

@@ -31,7 +31,7 @@ use gristmill_model::Seq;
 use gristmill_schedulers::State;
 
 pub use error::{CommitError, StoreError};
-pub use read::{DeliveryBody, DueMessage, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
+pub use read::{DeliveryBody, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
 pub use turn::{Answer, Blob, Turn};
 
 use database::Place;

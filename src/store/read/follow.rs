@@ -1,7 +1,8 @@
 //! Reads for those who act on what happened: followers of the journal, the delivery of the outbox, replays, and whoever
 //! answers a caller who repeats itself.
 
-use gristmill_model::{CatalogHash, DeliveryId, Event, Message, NotifierName, RepositoryName, Seq, Timestamp};
+use gristmill_model::{CatalogHash, DeliveryId, Event, NotifierName, RepositoryName, Seq, Timestamp};
+use gristmill_notifiers::outbox::Waiting;
 
 use super::Reader;
 use crate::store::StoreError;
@@ -38,17 +39,6 @@ pub struct DeliveryBody {
     pub headers: String,
     /// The body.
     pub body: Vec<u8>,
-}
-
-/// A message that is to be delivered now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueMessage {
-    /// It.
-    pub message: Message,
-    /// How often that was tried.
-    pub attempts: u32,
-    /// Whether its sending began and nobody saw the end.
-    pub claimed: bool,
 }
 
 /// An answer that was given before under the same key.
@@ -135,14 +125,14 @@ impl Reader {
         notifier: &NotifierName,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<DueMessage>, StoreError> {
+    ) -> Result<Vec<Waiting>, StoreError> {
         let limit = limit.min(limit::MESSAGES_MAX);
         let due = sql(DUE_MESSAGES).bind(notifier.as_str()).bind(now.0).bind(limit);
         let rows = self.list("list due messages", due).await?;
         rows.iter()
             .map(|row| {
                 let row = Record::of("outbox", row);
-                Ok(DueMessage {
+                Ok(Waiting {
                     message: row.json("body")?,
                     attempts: row.count("attempts")?,
                     claimed: row.count("claimed")? != 0,

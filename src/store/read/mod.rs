@@ -27,7 +27,7 @@ pub use blame::{CulpritRange, FailingStep, HappeningFacts, Suspect};
 pub use build::{BuildDetail, BuildFilter, BuildNeighbours, BuildRow, StepBrief, StepRow};
 pub use buildset::{BuildsetDetail, BuildsetFilter, BuildsetRow, Counts, Downstream, EdgeRow, StampRow};
 pub use change::{ChangeDetail, ChangeFilter, ChangeRow, ShaLookup, VerdictRow};
-pub use follow::{DeliveryBody, DueMessage, RecalledAnswer};
+pub use follow::{DeliveryBody, RecalledAnswer};
 pub use incident::{IncidentBuilder, IncidentRow};
 pub use outside::{DeliveryRow, MessageFilter, MessageRow, RepositoryRow, TipRow, WorkerRow};
 pub use overview::{Overview, ProjectRow, StripCell, Totals};
