@@ -120,6 +120,8 @@ async fn outcomes(example: &str, clone: &str, file: &str, schedulers: &[&str]) -
         listen: "127.0.0.1:0".parse().unwrap(),
         worker: true,
         demo: false,
+        database: gristmill::store::Database::Embedded,
+        advertise: None,
     };
     let service = Service::start(options).await.unwrap();
     service.settle().await;

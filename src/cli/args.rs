@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::store::Database;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -125,6 +126,12 @@ pub struct ServeArgs {
     /// The folder for the database, logs and mirrors [default: gristmill-data beside the file]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The database: `sqlite:` for a file in the data folder, or `postgres://USER@HOST/NAME`
+    #[arg(long, value_name = "URL", env = "GRISTMILL_DATABASE", hide_env_values = true, default_value = "sqlite:")]
+    pub database: Database,
+    /// Where other masters on the same database reach this one [default: the address it listens on]
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    pub advertise: Option<String>,
     /// Show it on three little repositories made on the spot
     #[arg(long, conflicts_with_all = ["file", "data", "no_worker"])]
     pub demo: bool,
@@ -291,6 +298,13 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: Shell,
+}
+
+/// Reads an address that begins with `http://` or `https://`.
+fn http_url(text: &str) -> Result<String, String> {
+    let is_http =
+        ["http://", "https://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    if is_http { Ok(text.to_owned()) } else { Err("it must begin with http:// or https://".to_owned()) }
 }
 
 #[cfg(test)]

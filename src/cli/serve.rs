@@ -41,7 +41,15 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<Exit, Fail
     let data = args.data.clone().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join(DATA_FOLDER));
     // Before the start: a signal that comes meanwhile ends it in order, too.
     let signal = signal()?;
-    let options = Options { file: file.clone(), data: data.clone(), listen, worker: !args.no_worker, demo: false };
+    let options = Options {
+        file: file.clone(),
+        data: data.clone(),
+        listen,
+        worker: !args.no_worker,
+        demo: false,
+        database: args.database.clone(),
+        advertise: args.advertise.clone(),
+    };
     let service = Service::start(options).await.map_err(|error| not_started(&error))?;
     header(context, &catalog, &data, service.address())?;
     let teller = (!context.global.quiet).then(|| {

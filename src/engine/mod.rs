@@ -10,7 +10,7 @@ pub mod turns;
 
 use std::sync::{Arc, RwLock};
 
-use gristmill_model::{Catalog, Reason, RepositoryName, RequestId, Seq};
+use gristmill_model::{Catalog, Event, Reason, RepositoryName, RequestId, Seq};
 use gristmill_schedulers::input::Tips;
 use gristmill_schedulers::round::KeyReused;
 use gristmill_schedulers::{Input, Reply, State};
@@ -28,6 +28,9 @@ pub enum EngineError {
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopped,
+    /// Another master leads, or none does: it alone decides.
+    #[error("this master does not lead now; the one that does must be asked")]
+    NotLeading,
     /// The turn could not be committed; nothing of it happened. Say it again.
     #[error("nothing was changed, because the database did not take it: {why}")]
     NotCommitted {
@@ -59,6 +62,18 @@ pub(crate) type Look = Box<dyn FnOnce(&Catalog, &State) + Send>;
 pub(crate) enum Letter {
     Submit(Box<Submission>),
     Look(Look),
+    Fold(Box<Fold>),
+    Lead(oneshot::Sender<()>),
+    Follow(oneshot::Sender<()>),
+}
+
+/// What another master has written, on its way to a state that follows.
+pub(crate) struct Fold {
+    pub(crate) events: Vec<Event>,
+    /// The configuration that is in force after them, if they changed it.
+    pub(crate) catalog: Option<Arc<Catalog>>,
+    /// Hears whether they continued the state; if not, it has been loaded again.
+    pub(crate) done: oneshot::Sender<bool>,
 }
 
 /// Where the answer to a posted input will come.
@@ -81,6 +96,7 @@ pub struct Engine {
     inbox: mpsc::Sender<Letter>,
     head: watch::Receiver<Seq>,
     catalog: Arc<RwLock<Arc<Catalog>>>,
+    leads: watch::Receiver<bool>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -130,6 +146,42 @@ impl Engine {
     /// Gives what follows the journal's head: a number, no data.
     pub fn head(&self) -> watch::Receiver<Seq> {
         self.head.clone()
+    }
+
+    /// Gives whether this master decides. It becomes false by itself when another one has written.
+    pub fn leads(&self) -> watch::Receiver<bool> {
+        self.leads.clone()
+    }
+
+    /// Loads the state and decides from now on.
+    ///
+    /// # Errors
+    /// If the service is stopping.
+    pub(crate) async fn lead(&self) -> Result<(), EngineError> {
+        self.ask(Letter::Lead).await
+    }
+
+    /// Decides nothing from now on.
+    ///
+    /// # Errors
+    /// If the service is stopping.
+    pub(crate) async fn follow(&self) -> Result<(), EngineError> {
+        self.ask(Letter::Follow).await
+    }
+
+    /// Folds what another master has written into the state. Gives whether it continued the state; if not, the state
+    /// was loaded again.
+    ///
+    /// # Errors
+    /// If the service is stopping.
+    pub(crate) async fn fold(&self, events: Vec<Event>, catalog: Option<Arc<Catalog>>) -> Result<bool, EngineError> {
+        self.ask(|done| Letter::Fold(Box::new(Fold { events, catalog, done }))).await
+    }
+
+    async fn ask<T>(&self, letter: impl FnOnce(oneshot::Sender<T>) -> Letter) -> Result<T, EngineError> {
+        let (done, answered) = oneshot::channel();
+        self.inbox.send(letter(done)).await.map_err(|_| EngineError::Stopped)?;
+        answered.await.map_err(|_| EngineError::Stopped)
     }
 
     /// Gives the configuration in force.

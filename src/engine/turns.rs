@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Engine, EngineError, INBOX_MAX, Letter, Once, Submission};
+use super::{Engine, EngineError, Fold, INBOX_MAX, Letter, Once, Submission};
 use crate::clock::Clock;
 use crate::store::{CommitError, Reader, Store, StoreError};
 
@@ -49,6 +49,8 @@ pub struct Options {
     pub dispatch: Arc<dyn Dispatch>,
     /// Where a repository is fetched from by workers.
     pub origin: OriginOf,
+    /// Whether it decides from the start. If not, it waits to be told, and folds what others decide.
+    pub leads: bool,
 }
 
 impl std::fmt::Debug for Options {
@@ -69,17 +71,19 @@ pub async fn start(
     let (inbox, letters) = mpsc::channel(INBOX_MAX);
     let (head_out, head) = watch::channel(state.head);
     let catalog = Arc::new(RwLock::new(Arc::new(Catalog::default())));
+    let (leads_out, leads) = watch::channel(options.leads);
     let task = Task {
         options,
         state,
         catalog: Arc::clone(&catalog),
         head: head_out,
+        leads: leads_out,
         last_turn: Timestamp::default(),
         failures: 0,
         alone: 0,
     };
     let handle = tokio::spawn(task.run(letters, stop));
-    Ok((Engine { inbox, head, catalog }, handle))
+    Ok((Engine { inbox, head, catalog, leads }, handle))
 }
 
 struct Task {
@@ -87,6 +91,7 @@ struct Task {
     state: State,
     catalog: Arc<RwLock<Arc<Catalog>>>,
     head: watch::Sender<Seq>,
+    leads: watch::Sender<bool>,
     last_turn: Timestamp,
     /// Commits that failed in a row.
     failures: usize,
@@ -109,28 +114,68 @@ impl Task {
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
-            let mut submissions = self.show(batch.drain(..)).into_iter().peekable();
-            loop {
-                self.turn(&mut submissions).await;
-                if submissions.peek().is_none() {
-                    break;
-                }
-            }
+            let submissions = self.read(batch.drain(..)).await;
+            self.decide(submissions).await;
         }
         letters.close();
     }
 
-    /// Answers those who only look, and gives the others.
-    fn show(&self, letters: impl Iterator<Item = Letter>) -> Vec<Submission> {
-        let catalog = self.catalog();
+    /// Does what letters ask for, apart from deciding, and gives what is to be decided.
+    async fn read(&mut self, letters: impl Iterator<Item = Letter>) -> Vec<Submission> {
         let mut submissions = Vec::new();
         for letter in letters {
             match letter {
                 Letter::Submit(submission) => submissions.push(*submission),
-                Letter::Look(look) => look(&catalog, &self.state),
+                Letter::Look(look) => look(&self.catalog(), &self.state),
+                Letter::Fold(fold) => self.fold(*fold).await,
+                Letter::Lead(done) => {
+                    self.reload().await;
+                    self.leads.send_replace(true);
+                    // Whoever asked may have gone.
+                    done.send(()).ok();
+                }
+                Letter::Follow(done) => {
+                    self.leads.send_replace(false);
+                    done.send(()).ok();
+                }
             }
         }
         submissions
+    }
+
+    /// Runs turns until everything is decided; refuses it all if another master leads.
+    async fn decide(&mut self, submissions: Vec<Submission>) {
+        let mut submissions = submissions.into_iter().peekable();
+        while *self.leads.borrow() {
+            self.turn(&mut submissions).await;
+            if submissions.peek().is_none() {
+                return;
+            }
+        }
+        for submission in submissions {
+            drop(submission.answer.send(Err(EngineError::NotLeading)));
+        }
+    }
+
+    /// Folds what another master has written into the state.
+    async fn fold(&mut self, fold: Fold) {
+        let continues = fold.events.first().is_none_or(|event| event.seq == self.state.head.next());
+        if *self.leads.borrow() || !continues {
+            self.reload().await;
+        } else {
+            for event in &fold.events {
+                self.state.apply(event);
+            }
+        }
+        if let Some(catalog) = fold.catalog {
+            self.put_catalog(catalog);
+        }
+        self.head.send_replace(self.state.head);
+        fold.done.send(continues).ok();
+    }
+
+    fn put_catalog(&self, catalog: Arc<Catalog>) {
+        *self.catalog.write().expect("nobody panics while holding the catalog") = catalog;
     }
 
     fn catalog(&self) -> Arc<Catalog> {
@@ -138,6 +183,9 @@ impl Task {
     }
 
     fn sleep_until_due(&self) -> Duration {
+        if !*self.leads.borrow() {
+            return LOOK_AT_CLOCK_EVERY;
+        }
         let now = self.options.clock.now();
         next_due(&self.catalog(), &self.state)
             .map_or(LOOK_AT_CLOCK_EVERY, |due| due.since(now))
@@ -158,7 +206,7 @@ impl Task {
         {
             self.alone = self.alone.saturating_sub(1);
             let Submission { input, once, answer } = submission;
-            let reply = match recall(&self.options.store.reader(), &round, &input, once.as_ref()).await {
+            let reply = match recall(self.options.store.reader(), &round, &input, once.as_ref()).await {
                 Ok(recalled) => round.input(input, once, recalled).map_err(EngineError::from),
                 Err(problem) => Err(EngineError::NotCommitted { why: problem.to_string() }),
             };
@@ -196,13 +244,18 @@ impl Task {
         match self.options.store.commit(draft).await {
             Ok(head) => {
                 self.last_turn = at;
-                *self.catalog.write().expect("nobody panics while holding the catalog") = catalog;
+                self.put_catalog(catalog);
                 self.dispatch(commands);
                 self.head.send_replace(head);
                 Ok(())
             }
             Err(CommitError::HeadMoved { found, .. }) => {
-                warn!(head = expected_head.0, found = found.0, "another master has written; the state is loaded again");
+                warn!(
+                    head = expected_head.0,
+                    found = found.0,
+                    "another master has written; this one decides no longer"
+                );
+                self.leads.send_replace(false);
                 Err(format!("another master wrote event {found} first"))
             }
             Err(CommitError::Store(problem)) => {

@@ -4,6 +4,7 @@
 //! round: first nobody feeds any more, then what is decided is committed, then the database is closed.
 
 mod control;
+mod lead;
 mod notifiers;
 mod reload;
 
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_model::protocol::Origin;
-use gristmill_model::{Catalog, RepositoryName, Seq, WorkerName};
-use gristmill_schedulers::{Input, State};
+use gristmill_model::{Catalog, RepositoryName, Seq};
+use gristmill_schedulers::State;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,18 +24,18 @@ use tracing::{error, info};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Diagnostics, Loaded};
-use crate::engine::announce::Announcer;
 use crate::engine::turns::OriginOf;
 use crate::engine::{self, Engine, EngineError};
 use crate::fleet::Fleet;
-use crate::fleet::local::LocalMaster;
+use crate::leader::{self, Keeper, Leadership};
 use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
 use crate::sources::webhook::{self, route::Hooks};
 use crate::sources::{self, Sources, SweepReport};
-use crate::store::{Reader, Store, StoreError};
+use crate::store::{Database, Reader, Store, StoreError};
 use crate::web::doors::Doors;
 use crate::web::{self, App, Guard, Info};
+use lead::Desk;
 
 /// How long the parts may take to stop; after that they are dropped where they stand, which loses nothing.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -56,6 +57,10 @@ pub struct Options {
     pub worker: bool,
     /// Whether this is the demo, which the pages say.
     pub demo: bool,
+    /// The database.
+    pub database: Database,
+    /// Where other masters reach this one, as a URL; `None` for the address that it listens on.
+    pub advertise: Option<String>,
 }
 
 /// Why the service did not start.
@@ -67,6 +72,12 @@ pub enum ServiceError {
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[source] StoreError),
+    /// There is no configuration to lead by.
+    #[error("{}", lead::no_configuration(file))]
+    NoConfiguration {
+        /// The configuration's file.
+        file: PathBuf,
+    },
     /// The engine did not take the configuration.
     #[error("the configuration was not put in force")]
     Engine(#[from] EngineError),
@@ -124,7 +135,7 @@ impl Service {
         let listener = TcpListener::bind(options.listen)
             .await
             .map_err(|source| ServiceError::Listen { address: options.listen, source })?;
-        let store = Store::open(&options.data).await.map_err(ServiceError::Store)?;
+        let store = Store::open_database(&options.data, &options.database).await.map_err(ServiceError::Store)?;
         Self::assemble(options, loaded, listener, Arc::new(store)).await
     }
 
@@ -144,37 +155,54 @@ impl Service {
             clock: Arc::clone(&clock),
             dispatch: Arc::new(fleet.clone()),
             origin: origins(options.data.join("git")),
+            leads: false,
         };
         let (engine, engine_task) =
             engine::turns::start(engine_options, stop.engine.clone()).await.map_err(ServiceError::Store)?;
-        part_from_workers(&engine).await?;
-        let catalog = Arc::new(loaded.catalog);
-        let url = base_url(&catalog, address);
-        engine.submit(Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text }).await?;
+        let leadership = Leadership::new(engine.leads());
+        let master = leader::name::of(&options.data).map_err(system("this master's name in the data folder"))?;
+        let advertised = lead::advertised(&options, address);
+        let mut keeper = Keeper::new(Arc::clone(&store), &master, advertised, leadership.clone());
 
-        let mut tasks = Vec::new();
-        let announced = start_announcer(&engine, &store, &logs, &url, &stop.parts, &mut tasks).await?;
         let notifiers = notifiers::Notifiers::new(engine.clone(), store.reader().clone(), Arc::clone(&clock));
-        notifiers.configure(&catalog);
         let sources = Sources::start(source_options(&engine, &options.data, &stop.parts))
             .map_err(system("looking at repositories"))?;
-        if options.worker {
-            let master = LocalMaster { engine: engine.clone(), fleet, logs: logs.clone() };
-            tasks.push(start_worker(&catalog, &options.data, master, stop.parts.clone()));
-        }
         let hooks = Hooks::new(Arc::new(engine.clone()), sources.clone(), secrets(&engine), stop.parts.clone());
         let control = control::Controls { engine: engine.clone(), sources: sources.clone(), hooks: hooks.clone() };
-        let app = app(&options, &catalog, (address, url), (control, &store), (logs, Arc::clone(&clock)), &stop);
-        let reload = reload::Reload {
-            guard: Arc::clone(&app.guard),
-            file: options.file.clone(),
+        let url = base_url(&loaded.catalog, address);
+        let app = app(
+            &options,
+            &loaded.catalog,
+            (address, url),
+            (control, &store),
+            (logs.clone(), Arc::clone(&clock)),
+            &stop,
+        );
+        let app = app.led_by(leadership.clone());
+        let (announced_out, announced) = watch::channel(Seq(0));
+        let desk = Desk {
+            options,
+            address,
             engine: engine.clone(),
+            store: Arc::clone(&store),
+            logs,
+            fleet,
             sources: sources.clone(),
             notifiers: notifiers.clone(),
-            in_force: catalog.hash.clone(),
+            guard: Arc::clone(&app.guard),
+            announced: announced_out,
         };
-        tasks.push(tokio::spawn(reload.run(stop.parts.clone())));
-        tasks.push(serve(listener, app, hooks, stop.parts.clone()));
+        // Alone it leads at once, and what is wrong is told to whoever started it.
+        let leading = match keeper.look().await.map_err(ServiceError::Store)? {
+            true => Some(desk.begin(loaded).await?),
+            false => {
+                let leader = leadership.leader();
+                info!("{} leads at {}; this master follows", leader.master, leader.address);
+                None
+            }
+        };
+        let supervisor = tokio::spawn(lead::run(desk, keeper, leadership, leading, stop.parts.clone()));
+        let tasks = vec![supervisor, serve(listener, app, hooks, stop.parts.clone())];
         Ok(Self { engine, store, clock, sources, notifiers, address, announced, stop, tasks, engine_task })
     }
 
@@ -243,7 +271,6 @@ impl Service {
     pub async fn stop(self) {
         let stopped = async {
             self.stop.parts.cancel();
-            self.notifiers.stop().await;
             for task in self.tasks {
                 join(task).await;
             }
@@ -294,32 +321,6 @@ fn origins(mirrors: PathBuf) -> OriginOf {
     })
 }
 
-/// Whoever was connected before the start has to say hello again: nothing is placed on a worker that is not there.
-async fn part_from_workers(engine: &Engine) -> Result<(), EngineError> {
-    let connected = |state: &State| -> Vec<WorkerName> {
-        state.workers.values().filter(|worker| worker.connected).map(|worker| worker.name.clone()).collect()
-    };
-    for worker in engine.look(move |_, state| connected(state)).await? {
-        engine.submit(Input::Gone { worker, why: "the service started again".to_owned() }).await?;
-    }
-    Ok(())
-}
-
-async fn start_announcer(
-    engine: &Engine,
-    store: &Store,
-    logs: &LogStore,
-    url: &str,
-    stop: &CancellationToken,
-    tasks: &mut Vec<JoinHandle<()>>,
-) -> Result<watch::Receiver<Seq>, ServiceError> {
-    let announcer =
-        Announcer { engine: engine.clone(), reader: store.reader().clone(), logs: logs.clone(), url: url.to_owned() };
-    let (done, announced) = watch::channel(Seq(0));
-    tasks.push(tokio::spawn(announcer.run(done, stop.clone())));
-    Ok(announced)
-}
-
 /// Finds secrets by the configuration in force at that moment.
 fn secrets(engine: &Engine) -> sources::Secrets {
     let engine = engine.clone();
@@ -336,19 +337,6 @@ fn source_options(engine: &Engine, data: &Path, stop: &CancellationToken) -> sou
         seed: u64::from(std::process::id()),
         stop: stop.clone(),
     }
-}
-
-fn start_worker(catalog: &Catalog, data: &Path, master: LocalMaster, stop: CancellationToken) -> JoinHandle<()> {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    let slots = catalog.settings.local_slots.unwrap_or(cores);
-    let mut options = gristmill_worker::Options::new(WorkerName::from(LOCAL_WORKER), slots, data.join("worker"));
-    options.labels = catalog.settings.local_labels.clone();
-    options.labels.entry(LOCAL_LABEL.to_owned()).or_insert_with(|| "yes".to_owned());
-    tokio::spawn(async move {
-        if let Err(problem) = gristmill_worker::run(options, Arc::new(master), stop).await {
-            error!("the built-in worker has stopped: {}", crate::chain::chain(&problem));
-        }
-    })
 }
 
 fn app(

@@ -5,10 +5,11 @@
 //!
 //! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
-//! how open ones are read back; `load` makes a state of them; [`read`] are the reads for everybody else. What depends
+//! how open ones are read back; `load` makes a state of them; [`leader`] is who decides where there are several masters; [`read`] are the reads for everybody else. What depends
 //! on the kind of database is in `database` and the migrations, and nowhere else.
 
 pub mod error;
+pub mod leader;
 pub mod read;
 pub mod turn;
 
@@ -31,6 +32,7 @@ use gristmill_model::Seq;
 use gristmill_schedulers::State;
 
 pub use error::{CommitError, StoreError};
+pub use leader::Leader;
 pub use read::{DeliveryBody, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
 pub use turn::{Answer, Blob, Turn};
 
@@ -77,6 +79,7 @@ pub struct Store {
     folder: PathBuf,
     writer: Writer,
     reader: Reader,
+    is_shared: bool,
 }
 
 impl Store {
@@ -107,11 +110,12 @@ impl Store {
             }
             Database::Server(url) => Place::Postgres(Box::new(Server::parse(url)?)),
         };
+        let is_shared = matches!(place, Place::Postgres(_));
         let mut connection = place.open_writer().await?;
         migrate::bring_up_to_date(&mut connection, &place.to_string()).await?;
         let reader = Reader::new(place.open_readers());
         let writer = Writer::start(connection, place, lock).map_err(unusable)?;
-        Ok(Self { folder: folder.to_owned(), writer, reader })
+        Ok(Self { folder: folder.to_owned(), writer, reader, is_shared })
     }
 
     /// Commits a turn: all of it or nothing, durably. Gives the journal's new head.
@@ -130,6 +134,38 @@ impl Store {
     pub async fn verify(&self, state: &State) -> Result<(), String> {
         let tables = self.load().await.map_err(|error| error.to_string())?;
         load::compare(state, &tables)
+    }
+
+    /// Takes the lead from what was `seen`, if nothing has changed since. Gives whether it did.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn take_lead(&self, seen: &Leader, master: &str, address: &str) -> Result<bool, StoreError> {
+        let (master, address) = (master.to_owned(), address.to_owned());
+        self.writer.lead(leader::Act::Take { seen: seen.clone(), master, address }).await
+    }
+
+    /// Shows that the leader of `epoch` lives. Gives whether it still leads.
+    ///
+    /// It goes the way of the turns, so that a master whose turns hang is not taken for one that works.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn beat(&self, epoch: i64, master: &str) -> Result<bool, StoreError> {
+        self.writer.lead(leader::Act::Beat { epoch, master: master.to_owned() }).await
+    }
+
+    /// Lets others take the lead at once. Gives whether it was still held.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn give_up_lead(&self, epoch: i64, master: &str) -> Result<bool, StoreError> {
+        self.writer.lead(leader::Act::GiveUp { epoch, master: master.to_owned() }).await
+    }
+
+    /// Says whether other masters may work with the same database.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// Gives the reads.

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Ran;
 use super::database::{Connection, Place};
+use super::leader::{self, Act};
 use super::lock::Lock;
 use super::{CommitError, StoreError, Turn, commit, load};
 
@@ -19,6 +20,7 @@ const JOBS_WAITING_MAX: usize = 64;
 enum Job {
     Commit(Turn, oneshot::Sender<Result<Seq, CommitError>>),
     Load(oneshot::Sender<Result<State, StoreError>>),
+    Lead(Act, oneshot::Sender<Result<bool, StoreError>>),
 }
 
 /// The handle to the writing thread.
@@ -60,6 +62,13 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Does something about who leads, between two turns.
+    pub(super) async fn lead(&self, act: Act) -> Result<bool, StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job::Lead(act, done)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
     /// Finishes the jobs that were handed in, and closes the connection.
     pub(super) async fn close(self) {
         drop(self.jobs);
@@ -75,6 +84,7 @@ async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>) {
         let _caller_is_gone = match job {
             Job::Commit(turn, done) => done.send(desk.commit(turn).await).is_err(),
             Job::Load(done) => done.send(desk.load().await).is_err(),
+            Job::Lead(act, done) => done.send(desk.lead(act).await).is_err(),
         };
     }
     desk.close().await;
@@ -115,6 +125,15 @@ impl Desk {
 
     pub(super) async fn load(&mut self) -> Result<State, StoreError> {
         load::run(self.connection().await?).await
+    }
+
+    /// A connection that broke is left to the next turn to open again.
+    async fn lead(&mut self, act: Act) -> Result<bool, StoreError> {
+        let done = leader::act(self.connection().await?, act).await;
+        if done.is_err() {
+            self.close().await;
+        }
+        done
     }
 
     pub(super) async fn connection(&mut self) -> Result<&mut Connection, StoreError> {

@@ -2,13 +2,14 @@
 //!
 //! In reading order: [`control`] is all that the web may ask of the engine; [`guard`] says who may change something;
 //! [`api`] are the JSON answers; [`stream`] is the journal as it grows; [`why`] puts what is recorded into sentences;
-//! [`headers`] is what every answer carries; [`doors`] lets connections in; [`pages`] are what people see, with [`static_files`] beside them; [`ansi`]
+//! [`headers`] is what every answer carries; `forward` passes on what another master must decide; [`doors`] lets connections in; [`pages`] are what people see, with [`static_files`] beside them; [`ansi`]
 //! makes printed text harmless, and [`graph`] lays graphs out.
 
 pub mod ansi;
 pub mod api;
 pub mod control;
 pub mod doors;
+mod forward;
 pub mod graph;
 pub mod guard;
 pub mod headers;
@@ -39,6 +40,7 @@ pub use control::{Control, NotSubmitted, Once};
 pub use guard::Guard;
 
 use crate::clock::Clock;
+use crate::leader::Leadership;
 use crate::logs::LogStore;
 use crate::store::read::Reader;
 
@@ -64,6 +66,8 @@ pub struct App {
     pub stop: CancellationToken,
     /// Room for event streams: [`STREAMS_MAX`] of them.
     pub streams: Arc<Semaphore>,
+    /// Which master decides; `None` where there is no other than this one.
+    pub leadership: Option<Leadership>,
 }
 
 impl App {
@@ -77,7 +81,14 @@ impl App {
     ) -> Self {
         let (info, guard, stop) = about;
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self { engine, reader, logs, clock, info: Arc::new(info), guard: Arc::new(guard), stop, streams }
+        let (info, guard) = (Arc::new(info), Arc::new(guard));
+        Self { engine, reader, logs, clock, info, guard, stop, streams, leadership: None }
+    }
+
+    /// Lets the app pass on what only the master that leads can do.
+    #[must_use]
+    pub fn led_by(self, leadership: Leadership) -> Self {
+        Self { leadership: Some(leadership), ..self }
     }
 }
 
@@ -104,10 +115,13 @@ pub fn router(app: App) -> Router {
 /// Makes the whole web with routes that have their own way of trusting callers, such as webhooks: the guard does not
 /// look at them, and the common headers are still set.
 pub fn router_with(app: App, trusted_otherwise: Router) -> Router {
+    let forward = app.leadership.clone().and_then(forward::Forward::new);
+    let pass_on = middleware::from_fn_with_state(forward, forward::forward);
     let guarded = Router::new()
         .nest("/api/v1", api::routes())
         .merge(pages::routes())
         .fallback(no_such_page)
+        .layer(pass_on.clone())
         .layer(middleware::from_fn_with_state(app.clone(), guard::check));
     // Whoever watches over machines asks by whatever name the machine has there, and learns nothing but a number.
     let health = Router::new().route("/healthz", get(api::health::healthz));
@@ -115,7 +129,7 @@ pub fn router_with(app: App, trusted_otherwise: Router) -> Router {
     guarded
         .merge(health)
         .with_state(app)
-        .merge(trusted_otherwise)
+        .merge(trusted_otherwise.layer(pass_on))
         .layer(middleware::from_fn(headers::complete))
         .layer(compression)
 }

@@ -122,6 +122,8 @@ impl World {
             listen: ([127, 0, 0, 1], 0).into(),
             worker: true,
             demo: false,
+            database: gristmill::store::Database::Embedded,
+            advertise: None,
         };
         let service = soon("the start", Service::start(options)).await.unwrap_or_else(|problem| panic!("{problem}"));
         self.service = Some(service);

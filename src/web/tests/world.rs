@@ -181,6 +181,7 @@ impl World {
             clock: Arc::clone(&clock),
             dispatch: Arc::new(Nobody),
             origin: Arc::new(|_, _| None),
+            leads: true,
         };
         let (engine, engine_task) = turns::start(options, stop_engine.clone()).await.unwrap();
         let desk = Arc::new(Desk { engine, swept: Mutex::default() });

@@ -1,0 +1,128 @@
+//! Looks who leads, takes the lead when nobody does, and shows that it lives while it has it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::candidate::{Advice, BEAT_EVERY, Candidate};
+use crate::store::{Leader, Store, StoreError};
+
+/// Who leads, as this master saw it last. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Leadership {
+    leads: watch::Receiver<bool>,
+    seen: Arc<RwLock<Leader>>,
+}
+
+impl Leadership {
+    /// Makes it of what says whether this master decides.
+    pub fn new(leads: watch::Receiver<bool>) -> Self {
+        Self { leads, seen: Arc::default() }
+    }
+
+    /// Says whether this master decides.
+    pub fn is_here(&self) -> bool {
+        *self.leads.borrow()
+    }
+
+    /// Gives who leads.
+    pub fn leader(&self) -> Leader {
+        self.seen.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes who leads.
+    pub fn note(&self, leader: Leader) {
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = leader;
+    }
+}
+
+/// Why a lead ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Another master has taken it, or has written.
+    Taken,
+    /// This master stops.
+    Stopped,
+}
+
+/// The one that looks, takes, beats and gives up.
+#[derive(Debug)]
+pub struct Keeper {
+    store: Arc<Store>,
+    candidate: Candidate,
+    /// Where other masters reach this one.
+    address: String,
+    leadership: Leadership,
+    started: Instant,
+    /// The epoch of the lead that it has or had last.
+    epoch: i64,
+}
+
+impl Keeper {
+    /// Makes it for the master called `master`, which others reach at `address`.
+    pub fn new(store: Arc<Store>, master: &str, address: String, leadership: Leadership) -> Self {
+        let candidate = Candidate::new(master, !store.is_shared());
+        Self { store, candidate, address, leadership, started: Instant::now(), epoch: 0 }
+    }
+
+    /// Looks once, and takes the lead if nobody has it. Gives whether it did.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn look(&mut self) -> Result<bool, StoreError> {
+        let seen = self.store.reader().leader().await?;
+        let advice = self.candidate.look(&seen, self.started.elapsed());
+        let (before, epoch) = (seen.master.clone(), seen.epoch + 1);
+        self.leadership.note(seen.clone());
+        if advice == Advice::Follow {
+            return Ok(false);
+        }
+        let is_taken = self.store.take_lead(&seen, self.candidate.master(), &self.address).await?;
+        if is_taken {
+            self.epoch = epoch;
+            let (master, address) = (self.candidate.master().to_owned(), self.address.clone());
+            self.leadership.note(Leader { epoch, master, address, beat: 0 });
+            if self.store.is_shared() {
+                let after = if before.is_empty() { "nobody" } else { &before };
+                info!("{} leads after {after} (epoch {epoch})", self.candidate.master());
+            }
+        }
+        Ok(is_taken)
+    }
+
+    /// Beats until the lead is lost. A database that does not answer is no loss: nobody else can have taken it there,
+    /// and nothing can be decided meanwhile.
+    pub async fn hold(&self, mut leads: watch::Receiver<bool>, stop: &CancellationToken) -> Lost {
+        let mut beats = tokio::time::interval(BEAT_EVERY);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Lost::Stopped,
+                // An error means that the engine has stopped.
+                is_fenced = async { leads.wait_for(|leads| !leads).await.is_ok() } => {
+                    return if is_fenced { Lost::Taken } else { Lost::Stopped };
+                }
+                _ = beats.tick(), if self.store.is_shared() => match self.beat().await {
+                    Ok(true) => {}
+                    Ok(false) => return Lost::Taken,
+                    Err(problem) => warn!("the lead cannot be kept: {}", crate::chain::chain(&problem)),
+                },
+            }
+        }
+    }
+
+    async fn beat(&self) -> Result<bool, StoreError> {
+        self.store.beat(self.epoch, self.candidate.master()).await
+    }
+
+    /// Lets others take the lead at once.
+    pub async fn give_up(&self) {
+        match self.store.give_up_lead(self.epoch, self.candidate.master()).await {
+            Ok(_) => {}
+            Err(problem) => warn!("the lead was not given up, and ends by itself: {}", crate::chain::chain(&problem)),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What a master does only while it leads: look at repositories, announce, deliver, run the built-in worker, follow its
+//! configuration's file. Begun when the lead is taken, ended when it is lost.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill_model::{Catalog, Seq, WorkerName};
+use gristmill_schedulers::{Input, State};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::notifiers::Notifiers;
+use super::{LOCAL_LABEL, LOCAL_WORKER, Options, ServiceError, base_url, control, join, reload};
+use crate::chain::chain;
+use crate::config::{self, Loaded};
+use crate::engine::announce::Announcer;
+use crate::engine::{Engine, EngineError};
+use crate::fleet::Fleet;
+use crate::fleet::local::LocalMaster;
+use crate::leader::candidate::BEAT_EVERY;
+use crate::leader::{Follower, Keeper, Leadership, Lost};
+use crate::logs::LogStore;
+use crate::sources;
+use crate::store::Store;
+use crate::web::Guard;
+
+/// How often a master that does not lead looks what was written.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+/// The wait after a lead that could not be begun.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// What leading is done with. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) options: Options,
+    pub(super) address: std::net::SocketAddr,
+    pub(super) engine: Engine,
+    pub(super) store: Arc<Store>,
+    pub(super) logs: LogStore,
+    pub(super) fleet: Fleet,
+    pub(super) sources: sources::Handle,
+    pub(super) notifiers: Notifiers,
+    pub(super) guard: Arc<Guard>,
+    pub(super) announced: watch::Sender<Seq>,
+}
+
+/// What runs while this master leads.
+pub(super) struct Leading {
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Desk {
+    /// Begins to lead: from here on this master decides.
+    ///
+    /// # Errors
+    /// If the engine does not take the configuration.
+    pub(super) async fn begin(&self, loaded: Loaded) -> Result<Leading, ServiceError> {
+        self.engine.lead().await?;
+        part_from_workers(&self.engine).await?;
+        let catalog = Arc::new(loaded.catalog);
+        self.engine.submit(Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text }).await?;
+        self.guard.set_token(control::token(&catalog).as_deref());
+        let mut leading = Leading { stop: CancellationToken::new(), tasks: Vec::new() };
+        let announcer = Announcer {
+            engine: self.engine.clone(),
+            reader: self.store.reader().clone(),
+            logs: self.logs.clone(),
+            url: base_url(&catalog, self.address),
+        };
+        leading.spawn(announcer.run(self.announced.clone(), leading.stop.clone()));
+        self.notifiers.configure(&catalog);
+        self.sources.reconfigure(&catalog);
+        if self.options.worker {
+            leading.spawn(self.clone().work(Arc::clone(&catalog), leading.stop.clone()));
+        }
+        let reload = reload::Reload {
+            guard: Arc::clone(&self.guard),
+            file: self.options.file.clone(),
+            engine: self.engine.clone(),
+            sources: self.sources.clone(),
+            notifiers: self.notifiers.clone(),
+            in_force: catalog.hash.clone(),
+        };
+        leading.spawn(reload.run(leading.stop.clone()));
+        Ok(leading)
+    }
+
+    /// Ends what [`Desk::begin`] began. What was under way is in doubt, as after a crash.
+    pub(super) async fn end(&self, leading: Leading) {
+        leading.stop.cancel();
+        self.notifiers.stop().await;
+        self.sources.reconfigure(&Catalog::default());
+        for task in leading.tasks {
+            join(task).await;
+        }
+        // It fails only when the engine has stopped, and then decides nothing either.
+        self.engine.follow().await.ok();
+    }
+
+    async fn work(self, catalog: Arc<Catalog>, stop: CancellationToken) {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+        let slots = catalog.settings.local_slots.unwrap_or(cores);
+        let folder = self.options.data.join("worker");
+        let mut options = gristmill_worker::Options::new(WorkerName::from(LOCAL_WORKER), slots, folder);
+        options.labels = catalog.settings.local_labels.clone();
+        options.labels.entry(LOCAL_LABEL.to_owned()).or_insert_with(|| "yes".to_owned());
+        let master = LocalMaster { engine: self.engine, fleet: self.fleet, logs: self.logs };
+        if let Err(problem) = gristmill_worker::run(options, Arc::new(master), stop).await {
+            error!("the built-in worker has stopped: {}", chain(&problem));
+        }
+    }
+
+    /// Reads the configuration for a lead that is taken over. A file that is broken by now is refused, as at a reload,
+    /// and the configuration in force stays.
+    async fn configuration(&self) -> Option<(Loaded, Option<String>)> {
+        let file = self.options.file.clone();
+        let problems = match tokio::task::spawn_blocking(move || config::load(&file)).await {
+            Ok(Ok(loaded)) => return Some((loaded, None)),
+            Ok(Err(problems)) => problems.render(false),
+            Err(problem) => problem.to_string(),
+        };
+        let reader = self.store.reader();
+        let hash = reader.active_catalog().await.ok()??;
+        let text = reader.catalog_text(&hash).await.ok()??;
+        let loaded = config::read(&text, "the configuration in force").ok()?;
+        Some((loaded, Some(problems)))
+    }
+
+    async fn take_over(&self) -> Result<Leading, ServiceError> {
+        let Some((loaded, refused)) = self.configuration().await else {
+            return Err(ServiceError::NoConfiguration { file: self.options.file.clone() });
+        };
+        let leading = self.begin(loaded).await?;
+        if let Some(problems) = refused {
+            error!("{} is refused; the configuration in force stays", self.options.file.display());
+            self.engine.submit(Input::Refuse { problems }).await?;
+        }
+        Ok(leading)
+    }
+}
+
+impl Leading {
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(tokio::spawn(task));
+    }
+}
+
+/// Leads and follows by turns until stopped. Begins with what there is at the start.
+pub(super) async fn run(
+    desk: Desk,
+    mut keeper: Keeper,
+    leadership: Leadership,
+    mut leading: Option<Leading>,
+    stop: CancellationToken,
+) {
+    loop {
+        let held = match leading.take() {
+            Some(held) => held,
+            None => match follow(&desk, &mut keeper, &stop).await {
+                Some(held) => held,
+                None => return,
+            },
+        };
+        let lost = keeper.hold(desk.engine.leads(), &stop).await;
+        desk.end(held).await;
+        match lost {
+            Lost::Stopped => {
+                keeper.give_up().await;
+                return;
+            }
+            Lost::Taken => warn!("the lead is lost; this master follows now"),
+        }
+        leadership.note(crate::store::Leader::default());
+    }
+}
+
+/// Follows until the lead is taken and begun, or until stopped.
+async fn follow(desk: &Desk, keeper: &mut Keeper, stop: &CancellationToken) -> Option<Leading> {
+    let follower = Follower { engine: desk.engine.clone(), reader: desk.store.reader().clone() };
+    let mut begun = false;
+    let mut looked = None;
+    loop {
+        let caught_up = if begun { follower.catch_up().await } else { follower.begin().await };
+        match caught_up {
+            Ok(()) => begun = true,
+            Err(problem) => warn!("what the leader wrote is not read yet: {}", chain(&problem)),
+        }
+        desk.guard.set_token(control::token(&desk.engine.catalog()).as_deref());
+        let is_due = looked.is_none_or(|at: tokio::time::Instant| at.elapsed() >= BEAT_EVERY);
+        if is_due {
+            looked = Some(tokio::time::Instant::now());
+            match keeper.look().await {
+                Ok(true) => match desk.take_over().await {
+                    Ok(leading) => return Some(leading),
+                    Err(problem) => {
+                        error!("the lead was taken and could not be begun: {}", chain(&problem));
+                        keeper.give_up().await;
+                        stop.run_until_cancelled(tokio::time::sleep(TRY_AGAIN)).await;
+                    }
+                },
+                Ok(false) => {}
+                Err(problem) => warn!("who leads is not known: {}", chain(&problem)),
+            }
+        }
+        stop.run_until_cancelled(tokio::time::sleep(FOLLOW_EVERY)).await?;
+    }
+}
+
+/// Whoever was connected before the start has to say hello again: nothing is placed on a worker that is not there.
+async fn part_from_workers(engine: &Engine) -> Result<(), EngineError> {
+    let connected = |state: &State| -> Vec<WorkerName> {
+        state.workers.values().filter(|worker| worker.connected).map(|worker| worker.name.clone()).collect()
+    };
+    for worker in engine.look(move |_, state| connected(state)).await? {
+        engine.submit(Input::Gone { worker, why: "the service started again".to_owned() }).await?;
+    }
+    Ok(())
+}
+
+/// Says where other masters reach this one: as it was told, or at the address that it listens on.
+pub(super) fn advertised(options: &Options, address: std::net::SocketAddr) -> String {
+    if let Some(told) = &options.advertise {
+        return told.trim_end_matches('/').to_owned();
+    }
+    if !address.ip().is_unspecified() {
+        return format!("http://{address}");
+    }
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    match host {
+        Some(host) => format!("http://{host}:{}", address.port()),
+        None => {
+            info!("other masters cannot reach this one; `--advertise URL` says where it is");
+            String::new()
+        }
+    }
+}
+
+/// Names the file in a refusal to lead.
+pub(super) fn no_configuration(file: &Path) -> String {
+    format!("{} cannot be used, and no configuration was in force before; `gristmill check` shows why", file.display())
+}
