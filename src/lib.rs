@@ -17,3 +17,7 @@ pub mod service;
 pub mod sources;
 pub mod store;
 pub mod web;
+
+#[cfg(test)]
+#[path = "../tests/support/postgres.rs"]
+mod postgres;
