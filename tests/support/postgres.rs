@@ -187,8 +187,8 @@ pub(crate) fn ask(url: &str, text: &str) -> Result<Vec<String>, sqlx::Error> {
         connection.close().await?;
         rows.iter().map(|row| row.try_get(0)).collect()
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join().unwrap())
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap())
 }
 
 /// Reads what the server says to its end, so that it never waits for a reader; says its process once it can be reached.
