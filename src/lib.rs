@@ -19,3 +19,7 @@ pub mod service;
 pub mod sources;
 pub mod store;
 pub mod web;
+
+#[cfg(test)]
+#[path = "../tests/support/postgres.rs"]
+mod postgres;

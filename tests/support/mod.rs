@@ -3,6 +3,8 @@
 pub(crate) mod browser;
 pub(crate) mod irc;
 pub(crate) mod mail;
+#[expect(dead_code, reason = "the store's own tests do more with it")]
+pub(crate) mod postgres;
 pub(crate) mod process;
 
 use std::path::{Path, PathBuf};

@@ -5,4 +5,5 @@ mod fixture;
 mod journal;
 mod kinds;
 mod opening;
+mod server;
 mod walk;
