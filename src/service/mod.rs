@@ -32,7 +32,7 @@ use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
 use crate::sources::webhook::{self, route::Hooks};
 use crate::sources::{self, Sources, SweepReport};
-use crate::store::{Reader, Store, StoreError};
+use crate::store::{ReadError, Reader, Store, StoreError};
 use crate::web::doors::Doors;
 use crate::web::{self, App, Guard, Info};
 
@@ -67,6 +67,9 @@ pub enum ServiceError {
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[source] StoreError),
+    /// The store cannot be read.
+    #[error("cannot read what was left unfinished")]
+    Read(#[source] ReadError),
     /// The engine did not take the configuration.
     #[error("the configuration was not put in force")]
     Engine(#[from] EngineError),
@@ -163,6 +166,8 @@ impl Service {
             tasks.push(start_worker(&catalog, &options.data, master, stop.parts.clone()));
         }
         let hooks = Hooks::new(Arc::new(engine.clone()), sources.clone(), secrets(&engine), stop.parts.clone());
+        let unread = store.reader().unread_deliveries(webhook::route::UNREAD_MAX).await;
+        hooks.resume(unread.map_err(ServiceError::Read)?);
         let control = control::Controls { engine: engine.clone(), sources: sources.clone(), hooks: hooks.clone() };
         let app = app(&options, &catalog, (address, url), (control, &store), (logs, Arc::clone(&clock)), &stop);
         let reload = reload::Reload {
