@@ -6,6 +6,7 @@ mod dice;
 mod facts;
 mod kill;
 mod ledger;
+mod ledger_itself;
 mod load;
 mod served;
 mod sink;
