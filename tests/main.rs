@@ -1,11 +1,12 @@
 //! The whole system, in one test program: one link, one set of helpers.
 //!
-//! `architecture` is which part may know which; `tidy` what no file may do; `demo` the first run; `examples` that every
+//! `architecture` is which part may know which; `tidy` what no file may do; `crash` what survives; `demo` the first run; `examples` that every
 //! installation in `examples/` is what its README says; `stories` are told by the whole service on real input.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod architecture;
+mod crash;
 mod demo;
 mod examples;
 mod stories;

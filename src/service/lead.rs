@@ -24,6 +24,7 @@ use crate::leader::candidate::BEAT_EVERY;
 use crate::leader::{Follower, Keeper, Leadership, Lost};
 use crate::logs::LogStore;
 use crate::sources;
+use crate::sources::webhook::route::{Hooks, UNREAD_MAX};
 use crate::store::Store;
 use crate::web::Guard;
 
@@ -43,6 +44,7 @@ pub(super) struct Desk {
     pub(super) fleet: Fleet,
     pub(super) sources: sources::Handle,
     pub(super) notifiers: Notifiers,
+    pub(super) hooks: Hooks,
     pub(super) guard: Arc<Guard>,
     pub(super) announced: watch::Sender<Seq>,
 }
@@ -74,6 +76,8 @@ impl Desk {
         leading.spawn(announcer.run(self.announced.clone(), leading.stop.clone()));
         self.notifiers.configure(&catalog);
         self.sources.reconfigure(&catalog);
+        let unread = self.store.reader().unread_deliveries(UNREAD_MAX).await;
+        self.hooks.resume(unread.map_err(ServiceError::Read)?);
         if self.options.worker {
             leading.spawn(self.clone().work(Arc::clone(&catalog), leading.stop.clone()));
         }

@@ -32,7 +32,7 @@ use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
 use crate::sources::webhook::{self, route::Hooks};
 use crate::sources::{self, Sources, SweepReport};
-use crate::store::{Database, Reader, Store, StoreError};
+use crate::store::{Database, ReadError, Reader, Store, StoreError};
 use crate::web::doors::Doors;
 use crate::web::{self, App, Guard, Info};
 use lead::Desk;
@@ -78,6 +78,9 @@ pub enum ServiceError {
         /// The configuration's file.
         file: PathBuf,
     },
+    /// The store cannot be read.
+    #[error("cannot read what was left unfinished")]
+    Read(#[source] ReadError),
     /// The engine did not take the configuration.
     #[error("the configuration was not put in force")]
     Engine(#[from] EngineError),
@@ -189,6 +192,7 @@ impl Service {
             fleet,
             sources: sources.clone(),
             notifiers: notifiers.clone(),
+            hooks: hooks.clone(),
             guard: Arc::clone(&app.guard),
             announced: announced_out,
         };

@@ -1,5 +1,6 @@
 //! `POST /hooks/{repository}`: receives, checks, has stored, answers; and only then looks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 pub const AT_ONCE_MAX: usize = 64;
 /// Deliveries that wait to learn what a look brought; more are recorded as having asked for one.
 pub const FOLLOW_UPS_MAX: usize = 1024;
+/// Deliveries of an earlier run that are seen to at a start; what is left after that many is seen to at the next one.
+pub const UNREAD_MAX: u32 = 10_000;
 /// How long the objects of a told movement may take to come into the mirror before the answer. Forges wait 10 s for it.
 pub const FETCH_TIME_MAX: Duration = Duration::from_secs(4);
 /// How long the turn that stores a delivery may take.
@@ -82,6 +85,29 @@ impl Hooks {
     pub async fn closed(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
+    }
+
+    /// Sees to deliveries that an earlier run of the service accepted and did not come to read: looks at their
+    /// repositories, once each, and records what that brought.
+    pub fn resume(&self, unread: Vec<(DeliveryId, RepositoryName)>) {
+        let mut per_repository: BTreeMap<RepositoryName, Vec<DeliveryId>> = BTreeMap::new();
+        for (delivery, repository) in unread {
+            per_repository.entry(repository).or_default().push(delivery);
+        }
+        let (all, stop) = (self.clone(), self.0.stop.clone());
+        let work = async move {
+            for (repository, deliveries) in per_repository {
+                let (result, _) = all.look(&repository, NOT_READ).await;
+                for delivery in deliveries {
+                    record(&all, delivery, result.clone()).await;
+                }
+            }
+        };
+        self.0.tasks.spawn(async move {
+            if stop.run_until_cancelled(work).await.is_none() {
+                tracing::debug!("not every delivery of an earlier run was read; the next start does it");
+            }
+        });
     }
 
     pub(super) fn engine(&self) -> &dyn Accept {
@@ -291,6 +317,9 @@ pub(super) fn sighting(repository: &RepositoryName, update: RefUpdate) -> Sighti
     Sighting { repository: repository.clone(), via: Via::Webhook, first_sight: false, updates: vec![update] }
 }
 
+/// Says why a delivery is only read now.
+const NOT_READ: &str = "the service ended before it was read";
+
 /// Says why a told movement was not taken as it was told.
 pub(super) const NOT_NEXT: &str = "it does not follow what was accepted last";
 
@@ -313,7 +342,7 @@ fn follow_up(hooks: &Hooks, repository: RepositoryName, delivery: DeliveryId, me
     let stop = hooks.0.stop.clone();
     hooks.0.tasks.spawn(async move {
         if stop.run_until_cancelled(work).await.is_none() {
-            tracing::debug!("a delivery's result was not recorded, because the service stops; the next look finds it");
+            tracing::debug!("a delivery's result was not recorded, because the service stops; its next start does it");
         }
     });
 }

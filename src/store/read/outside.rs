@@ -134,6 +134,7 @@ const DELIVERIES: &str = "SELECT d.id, d.repository, d.key, d.event, d.sha256, C
 const DELIVERY: &str = "SELECT d.id, d.repository, d.key, d.event, d.sha256, COALESCE(length(b.body), 0) AS bytes, \
                         d.result, d.at FROM delivery d LEFT JOIN delivery_body b ON b.delivery = d.id \
                         WHERE d.id = $1 LIMIT 1";
+const UNREAD: &str = "SELECT id, repository FROM delivery WHERE result IS NULL ORDER BY id LIMIT $1";
 const WORKERS: &str = "SELECT name, labels, slots, connected, since FROM worker ORDER BY name LIMIT $1";
 const SLOTS: &str = "SELECT id, worker FROM build WHERE state <> 'finished' AND state IN ('leased', 'running') \
                      ORDER BY id LIMIT $1";
@@ -234,6 +235,15 @@ impl Reader {
     pub async fn list_deliveries(&self, page: Page) -> Result<Vec<DeliveryRow>, ReadError> {
         let rows = sql(DELIVERIES).bind(page.before).bind(page.limit).fetch_all(self.pool()).await?;
         read_all(&rows, delivery_row)
+    }
+
+    /// Lists deliveries that were accepted and not read yet, oldest first, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn unread_deliveries(&self, limit: u32) -> Result<Vec<(DeliveryId, RepositoryName)>, ReadError> {
+        let rows = sql(UNREAD).bind(i64::from(limit)).fetch_all(self.pool()).await?;
+        read_all(&rows, |cells| Ok((cells.id("id", DeliveryId)?, RepositoryName(cells.text("repository")?))))
     }
 
     /// Finds a delivery.

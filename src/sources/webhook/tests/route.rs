@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_model::catalog::{Forge, Repository, Webhook};
-use gristmill_model::{Movement, RefName, RepositoryName, Revision, Via};
+use gristmill_model::{DeliveryId, Movement, RefName, RepositoryName, Revision, Via};
 use gristmill_schedulers::input::Input;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -197,6 +197,21 @@ async fn a_push_that_does_not_follow_makes_us_look() {
         "it does not follow what was accepted last; looked at the repository and found change 1"
     );
     assert_eq!(service.accepted(), Some(service.tip()));
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_accepted_and_did_not_read_is_read_at_the_next_start() {
+    let mut service = start(Forge::Github).await;
+    service.push("one, told to a service that was killed then");
+    service.hooks.resume(vec![(DeliveryId(7), "app".into()), (DeliveryId(8), "gone".into())]);
+    assert_eq!(
+        service.result().await,
+        "the service ended before it was read; looked at the repository and found change 1"
+    );
+    assert_eq!(service.accepted(), Some(service.tip()));
+    let begins = "the service ended before it was read; the repository could not be looked at: ";
+    let result = service.result().await;
+    assert!(result.starts_with(begins), "{result}");
 }
 
 #[tokio::test]

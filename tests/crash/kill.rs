@@ -1,0 +1,245 @@
+//! `kill -9` of the real program at random moments, also while it starts, with users, builds and mails under way.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::database::Database;
+use super::dice::Dice;
+use super::ledger::audit;
+use super::load::Users;
+use super::served::{Served, free_port};
+use super::sink::Sink;
+use super::stored::{Build, Stored};
+use super::yard::Yard;
+use super::{facts, wish};
+use crate::support::{set_up_process, soon};
+
+/// One start of so many is killed before it can be asked anything.
+const KILLED_STARTING_ONE_IN: u64 = 5;
+/// The longest life of such a start, in milliseconds: about as long as a start takes on a busy machine.
+const START_MAX: u64 = 150;
+/// The longest life of the others, in milliseconds after the first answer.
+const LIFE_MAX: u64 = 450;
+/// How long everything may take to come to rest after the last kill: mails that were refused twice wait a minute.
+const REST_MAX: Duration = Duration::from_secs(180);
+/// The pause between two looks at whether all is at rest.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What a lane did.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    kills: usize,
+    kills_at_start: usize,
+    pushes: usize,
+    hooks: usize,
+    forces: usize,
+    builds: usize,
+    lost_builds: usize,
+    mails: usize,
+    repeated_mails: usize,
+    refused_mails: usize,
+    log_bytes: usize,
+    events: i64,
+}
+
+/// One service with its users, killed again and again.
+struct Lane {
+    yard: Yard,
+    database: Database,
+    users: Users,
+    sink: Sink,
+    dice: Dice,
+    port: u16,
+    done: Done,
+}
+
+impl Lane {
+    async fn make(seed: u64, cycles: usize) -> Self {
+        let mut dice = Dice::new(seed);
+        let sink = Sink::start(dice.split()).await;
+        let yard = Yard::make(sink.port, 2 * cycles + 50);
+        let database = Database::in_folder(&yard.data());
+        let users = Users::new(dice.split());
+        let port = free_port(u64::from(std::process::id()) * 7 + dice.below(9_000));
+        Self { yard, database, users, sink, dice, port, done: Done::default() }
+    }
+
+    fn start(&self) -> Served {
+        Served::start(&self.yard, &self.database, self.port, &[])
+    }
+
+    /// Lets the service see the repositories as they are before anything moves.
+    async fn first_sight(&self) {
+        let mut served = self.start();
+        assert!(served.answers().await, "the service does not start");
+        for _ in 0..2 {
+            served.until("seen for the first time").await;
+        }
+        assert!(served.terminate().await.success());
+    }
+
+    /// One life of the service, up to its kill.
+    async fn cycle(&mut self) {
+        let mut served = self.start();
+        let (url, starts) = (served.url.clone(), !self.dice.one_in(KILLED_STARTING_ONE_IN));
+        if starts {
+            assert!(served.answers().await, "the service does not start: {}", self.said());
+        }
+        // Time is what this test is about: the moment of the kill.
+        let life = Duration::from_millis(1 + self.dice.below(if starts { LIFE_MAX } else { START_MAX }));
+        let end = Instant::now() + life;
+        let kill = tokio::spawn(async move {
+            tokio::time::sleep(life).await;
+            served.kill().await;
+        });
+        while starts && Instant::now() < end {
+            tokio::task::block_in_place(|| self.users.push(&self.yard));
+            self.users.act(&url).await;
+            self.users.act(&url).await;
+        }
+        kill.await.expect("it is killed");
+        self.done.kills += 1;
+        self.done.kills_at_start += usize::from(!starts);
+        self.sink.turn_page().await;
+        if self.dice.one_in(3) {
+            self.users.push(&self.yard);
+        }
+    }
+
+    /// Lets everything come to rest, and gives what is wrong then.
+    async fn settle(&mut self) -> Vec<String> {
+        let mut served = self.start();
+        assert!(served.answers().await, "the service does not start: {}", self.said());
+        let until = Instant::now() + REST_MAX;
+        loop {
+            self.users.insist(&served.url).await;
+            let complaints = if self.users.are_content() { self.audit().await } else { vec!["unasked".to_owned()] };
+            if complaints.is_empty() || Instant::now() > until {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let mut complaints = self.compare_logs(&served.url).await;
+        let status = served.terminate().await;
+        if !status.success() {
+            complaints.push(format!("the last stop: {status}"));
+        }
+        // Once more when nothing can happen any more: what came too often shows only now.
+        complaints.extend(self.audit().await);
+        complaints.extend(self.database.check_itself().await);
+        complaints.extend(self.said().lines().filter(|line| line.contains("panicked")).map(str::to_owned));
+        complaints
+    }
+
+    /// Gives what the runs of the service complained of.
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.yard.path().join("said")).unwrap_or_default()
+    }
+
+    async fn audit(&mut self) -> Vec<String> {
+        let stored = Stored::load(&self.database).await;
+        let facts = &mut self.users.facts;
+        facts.mails = self.sink.taken();
+        facts.effects = facts::effects(&std::fs::read_to_string(self.yard.path().join("effects")).unwrap());
+        facts.tips = self.yard.tips();
+        facts.histories = self.yard.forward();
+        self.done.count(&stored, facts);
+        self.done.pushes = self.users.pushes;
+        self.done.refused_mails = self.sink.refused();
+        audit(&Yard::terms(), &self.users.facts, &stored)
+    }
+
+    /// Compares what steps printed with what is kept of it: all of it, or the beginning of it if the build was lost.
+    async fn compare_logs(&mut self, url: &str) -> Vec<String> {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut complaints = Vec::new();
+        for build in Stored::load(&self.database).await.builds {
+            let Build { id, attempt, .. } = build;
+            let (step, printed) = self.yard.printed(&build.builder, id, attempt);
+            let answer = soon("a log", http.get(format!("{url}/api/v1/builds/{id}/log?step={step}")).send()).await;
+            let answer = answer.unwrap();
+            let kept = if answer.status().is_success() { answer.text().await.unwrap() } else { String::new() };
+            self.done.log_bytes += kept.len();
+            let is_whole = matches!(build.outcome.as_deref(), Some("success" | "failure"));
+            if (is_whole && kept != printed) || !printed.starts_with(&kept) {
+                complaints.push(format!("the log of {build:?} has {} bytes of {}", kept.len(), printed.len()));
+            }
+        }
+        complaints
+    }
+}
+
+impl Done {
+    fn count(&mut self, stored: &Stored, facts: &facts::Facts) {
+        self.hooks = facts.hooks.len();
+        self.forces = facts.forces.len();
+        self.builds = stored.builds.len();
+        self.lost_builds = stored.builds.iter().filter(|build| build.outcome.as_deref() == Some("retry")).count();
+        let mut mails: BTreeMap<&str, usize> = BTreeMap::new();
+        for mail in &facts.mails {
+            *mails.entry(&mail.id).or_default() += 1;
+        }
+        self.mails = mails.len();
+        self.repeated_mails = mails.values().filter(|count| **count > 1).count();
+        self.events = stored.head;
+    }
+}
+
+async fn run_lane(seed: u64, cycles: usize) -> Done {
+    let mut lane = Lane::make(seed, cycles).await;
+    lane.first_sight().await;
+    lane.sink.turn_page().await;
+    for cycle in 0..cycles {
+        lane.cycle().await;
+        if cycle % 100 == 99 {
+            println!("seed {seed}: {} kills", cycle + 1);
+        }
+    }
+    let complaints = lane.settle().await;
+    if !complaints.is_empty() {
+        let kept = lane.yard.folder.keep();
+        let shown: Vec<&String> = complaints.iter().take(20).collect();
+        panic!(
+            "{} complaints, seed {seed}, {cycles} cycles, all kept in {}:\n{shown:#?}",
+            complaints.len(),
+            kept.display()
+        );
+    }
+    lane.done
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
+    set_up_process();
+    let (cycles, lanes, seed) = (wish("CYCLES", 12), wish("LANES", 2).max(1), wish("SEED", 1));
+    let start = Instant::now();
+    let lanes: Vec<_> = (0..lanes)
+        .map(|lane| tokio::spawn(run_lane(seed + lane, usize::try_from(cycles.div_ceil(lanes)).unwrap())))
+        .collect();
+    let mut kills = 0;
+    for lane in lanes {
+        let done = match lane.await {
+            Ok(done) => done,
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        };
+        println!("{done:?}");
+        kills += done.kills;
+        // A run that did next to nothing proves nothing.
+        for (what, count) in [
+            ("pushes", done.pushes),
+            ("acknowledged webhooks", done.hooks),
+            ("acknowledged forces", done.forces),
+            ("builds", done.builds),
+            ("mails", done.mails),
+            ("log bytes", done.log_bytes / 1000),
+        ] {
+            assert!(2 * count >= done.kills, "only {count} {what} in {} kills", done.kills);
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "{kills} kills in {seconds:.1} s, {:.0} a minute",
+        60.0 * f64::from(u32::try_from(kills).unwrap()) / seconds
+    );
+    assert!(kills as u64 >= cycles);
+}
