@@ -31,7 +31,8 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[migration!(1, "first"), migration!(2, "leader")];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[migration!(1, "first"), migration!(2, "leader"), migration!(3, "instance")];
 
 const CREATE_VERSIONS: Text = Text::Each {
     sqlite: "CREATE TABLE IF NOT EXISTS schema_version (
