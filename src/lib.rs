@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`config`] makes a catalog of a file; [`sources`] notice that refs move; [`engine`] takes inputs,
 //! decides in turns and is the only writer; [`store`] keeps rows and journal; [`fleet`] speaks with workers; [`logs`]
-//! keeps what steps print; [`web`] shows it all; [`cli`] is the command line, and [`demo`] its first run;
+//! keeps what steps print; [`keeping`] takes and restores backups; [`web`] shows it all; [`cli`] is the command line, and [`demo`] its first run;
 //! [`service`] puts it all together; [`clock`] is the one place that asks what time it is.
 
 pub mod chain;
@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod engine;
 pub mod fleet;
+pub mod keeping;
 pub mod logs;
 pub mod service;
 pub mod sources;

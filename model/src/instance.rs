@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildId, BuildsetId, ChangeId, DeliveryId, IncidentId, MessageId, RequestId};
+use crate::{BuildId, BuildsetId, ChangeId, DeliveryId, IncidentId, MessageId, RequestId, Timestamp};
 
 /// The last number given out, per noun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,22 +24,23 @@ pub struct LastIds {
     pub message: MessageId,
 }
 
-/// How often an installation was restored from a backup: 0 for one that never was.
+/// Which installation this is: 0 for one that was never restored from a backup, and higher with each restore.
 ///
-/// Each restore makes another installation of it. What was leased by an earlier one, or after the backup was taken, is
-/// told from what this one leases by the lease's epoch alone.
+/// A restore takes the time in seconds for it, so that two restores of one backup differ, too. What was leased by an
+/// earlier one, or after the backup was taken, is told from what this one leases by the lease's epoch alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct InstanceEpoch(pub i64);
 
 impl InstanceEpoch {
-    /// The lease epochs that one installation may give to one request.
-    const LEASES: i64 = 1 << 32;
+    /// The lease epochs that one installation may give to one request. Together with seconds since 1970 they stay below
+    /// 2^53, which is as far as whole numbers in JSON are exact everywhere.
+    const LEASES: i64 = 1 << 20;
 
-    /// Gives the installation after the next restore.
+    /// Gives the installation that a restore at `now` makes.
     #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
+    pub fn restored(self, now: Timestamp) -> Self {
+        Self(now.seconds().max(self.0 + 1))
     }
 
     /// Gives the first epoch that a lease of this installation can have, less one: every epoch that another
@@ -68,6 +69,15 @@ mod tests {
         let instance = InstanceEpoch::default();
         assert_eq!([0, 1, 7].map(|last| instance.lease_after(last)), [1, 2, 8]);
         assert!(!instance.is_before(0) && !instance.is_before(1));
+    }
+
+    #[test]
+    fn two_restores_of_one_backup_are_two_installations_and_none_goes_back() {
+        let backup = InstanceEpoch::default();
+        let (first, second) = (Timestamp::from_seconds(1_795_518_131), Timestamp::from_seconds(1_795_518_132));
+        assert!(backup.restored(first) < backup.restored(second));
+        assert!(backup.restored(second).restored(first) > backup.restored(second), "the clock was set back");
+        assert!(backup.restored(second).lease_after(0) < 1 << 53);
     }
 
     #[test]

@@ -55,6 +55,11 @@ const FREE_MIGRATION_LOCK: Text =
 const LIST_VERSIONS: &str = "SELECT number, name, sha256 FROM schema_version ORDER BY number LIMIT 10000";
 const INSERT_VERSION: &str = "INSERT INTO schema_version (number, name, sha256) VALUES ($1, $2, $3)";
 
+/// Gives the number of the newest schema that this program knows.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.number)
+}
+
 /// Applies what is missing; refuses a schema that is newer than, or different from, what this program knows. `place` is
 /// how the database is called in a refusal.
 pub(super) async fn bring_up_to_date(connection: &mut Connection, place: &str) -> Result<(), StoreError> {

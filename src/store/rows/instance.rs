@@ -1,4 +1,4 @@
-//! The installation: how often it was restored, and which numbers count as given out.
+//! The installation: which one it is after a restore, and which numbers count as given out.
 
 use gristmill_model::{Digest, InstanceEpoch, LastIds, Timestamp};
 

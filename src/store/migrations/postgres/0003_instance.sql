@@ -3,7 +3,7 @@
 CREATE TABLE instance (
     one BIGINT PRIMARY KEY CHECK (one = 1),
     id TEXT COLLATE "C" NOT NULL,                -- by chance, at creation; a backup says whose it is
-    epoch BIGINT NOT NULL,             -- how often it was restored: lease epochs of before are not above it
+    epoch BIGINT NOT NULL,             -- grows with each restore, so that leases of before are told from those after
     created_at BIGINT NOT NULL,
     restored_at BIGINT                 -- when it was last restored
 );

@@ -3,7 +3,7 @@
 CREATE TABLE instance (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id TEXT NOT NULL,                -- by chance, at creation; a backup says whose it is
-    epoch INTEGER NOT NULL,             -- how often it was restored: lease epochs of before are not above it
+    epoch INTEGER NOT NULL,             -- grows with each restore, so that leases of before are told from those after
     created_at INTEGER NOT NULL,
     restored_at INTEGER                 -- when it was last restored
 ) STRICT;
