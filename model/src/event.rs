@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery, DeliveryId,
-    Digest, Edge, IncidentId, Message, MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId,
-    Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp, Transition, Verdict, Worker, WorkerName,
+    Digest, Edge, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Recipe, RefName, RepositoryName,
+    Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp, Transition, Verdict, Worker,
+    WorkerName,
 };
 
 /// One numbered fact.
@@ -392,6 +393,28 @@ pub enum EventBody {
         /// It.
         worker: Worker,
     },
+    /// The installation was restored from a backup: the first event after those of the backup. Its own number and
+    /// `last` leave room for the numbers that were given out after the backup, and are lost with what they named.
+    #[serde(rename = "instance.restored")]
+    InstanceRestored {
+        /// Which installation it is now.
+        instance: InstanceEpoch,
+        /// Where the journal was in the backup.
+        head: Seq,
+        /// When the backup was taken.
+        taken: Timestamp,
+        /// The numbers that count as given out from now on.
+        last: LastIds,
+    },
+    /// What is too old to be kept was deleted.
+    #[serde(rename = "retention.ran")]
+    RetentionRan {
+        /// How many of each were deleted, by the noun's name.
+        deleted: BTreeMap<String, u64>,
+        /// Recipes that nothing refers to any more, which go with this event.
+        #[serde(default)]
+        recipes: Vec<Digest>,
+    },
     /// A worker went.
     #[serde(rename = "worker.left")]
     WorkerLeft {
@@ -444,6 +467,8 @@ impl EventBody {
             Self::MessageDeferred { .. } => "message.deferred",
             Self::MessageDead { .. } => "message.dead",
             Self::WorkerJoined { .. } => "worker.joined",
+            Self::InstanceRestored { .. } => "instance.restored",
+            Self::RetentionRan { .. } => "retention.ran",
             Self::WorkerLeft { .. } => "worker.left",
         }
     }

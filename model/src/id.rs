@@ -48,7 +48,8 @@ ids! {
     IncidentId;
     /// One message in the outbox.
     MessageId;
-    /// A position in the journal: gap-free, in commit order, starting at 1.
+    /// A position in the journal: in commit order, starting at 1, without gaps but for the one that each restore of a
+    /// backup leaves.
     Seq;
 }
 

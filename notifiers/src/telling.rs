@@ -126,6 +126,14 @@ pub async fn happening<F: Facts>(facts: &F, catalog: &Catalog, event: &Event) ->
             Some(of_source(catalog, repository, system("source.recovered", detail)))
         }
         EventBody::CatalogRefused { problems } => Some(system("catalog.refused", problems.clone())),
+        EventBody::InstanceRestored { head, taken, .. } => {
+            let detail = format!(
+                "it goes on from the backup of {}, event {head}; what happened after that is lost, and repositories \
+                 are looked at again",
+                taken.to_minute()
+            );
+            Some(system("instance.restored", detail))
+        }
         EventBody::MessageDead { message, error } => {
             given_up(facts, system("message.dead", format!("message {message}: {error}")), *message).await?
         }

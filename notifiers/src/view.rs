@@ -250,6 +250,7 @@ fn system_headline(happening: &Happening) -> String {
         "source.recovered" => format!("{repository} can be read again"),
         "catalog.refused" => "the configuration was refused; the one before stays in force".to_owned(),
         "catalog.activated" => "a configuration came into force".to_owned(),
+        "instance.restored" => "the installation was restored from a backup".to_owned(),
         "message.dead" => "a message was given up".to_owned(),
         kind => match &happening.repository {
             Some(_) => format!("{}: {repository}", name(kind)),

@@ -133,6 +133,11 @@ impl State {
             E::IncidentClosed { incident, .. } => {
                 self.incidents.remove(incident);
             }
+            E::InstanceRestored { instance, last, .. } => {
+                self.instance = *instance;
+                self.last = *last;
+            }
+            E::RetentionRan { recipes, .. } => self.recipes.retain(|digest, _| !recipes.contains(digest)),
             E::WorkerJoined { worker } => {
                 self.workers.insert(worker.name.clone(), worker.clone());
             }

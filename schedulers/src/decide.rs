@@ -1,6 +1,8 @@
 //! The one way in: an input, and what it comes to.
 
-use gristmill_model::{Catalog, Delivery, EventBody, Scheduler, Timestamp};
+use std::collections::BTreeMap;
+
+use gristmill_model::{Catalog, Delivery, Digest, EventBody, Scheduler, Timestamp};
 
 use crate::input::{Denial, Input, NewDelivery, Reply};
 use crate::judge::branch_due;
@@ -69,6 +71,10 @@ pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
             turn.emit(EventBody::MessageDead { message, error });
             Reply::Done
         }
+        Input::Retired { deleted, recipes } => {
+            retired(turn, deleted, recipes);
+            Reply::Done
+        }
         Input::Tick => Reply::Done,
     }
 }
@@ -80,11 +86,22 @@ fn done(result: Result<(), Denial>) -> Reply {
 /// Puts the turn's catalog in force.
 fn activate(turn: &mut Turn<'_>) -> Reply {
     turn.emit(EventBody::CatalogActivated { hash: turn.catalog.hash.clone() });
+    report::end_leases_of_before(turn);
     judge::let_go_of_orphans(turn);
     standing::close_orphans(turn);
     timed::set_moments(turn);
     judge::reconsider_waiting_for_tips(turn);
     Reply::Done
+}
+
+/// Notes what retention deleted. A recipe that an open request has come to use meanwhile stays.
+fn retired(turn: &mut Turn<'_>, deleted: BTreeMap<String, u64>, recipes: Vec<Digest>) {
+    let is_used = |digest: &Digest| turn.state.requests.values().any(|request| request.recipe == *digest);
+    let recipes: Vec<Digest> =
+        recipes.into_iter().filter(|digest| turn.state.recipes.contains_key(digest) && !is_used(digest)).collect();
+    if !deleted.is_empty() || !recipes.is_empty() {
+        turn.emit(EventBody::RetentionRan { deleted, recipes });
+    }
 }
 
 fn deliver(turn: &mut Turn<'_>, new: NewDelivery) -> Reply {

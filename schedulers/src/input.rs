@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use gristmill_model::protocol::{Hello, Report, Welcome};
 use gristmill_model::{
-    BuildId, BuildsetId, Catalog, ChangeId, DeliveryId, Message, MessageId, RefName, RepositoryName, RequestId,
+    BuildId, BuildsetId, Catalog, ChangeId, DeliveryId, Digest, Message, MessageId, RefName, RepositoryName, RequestId,
     Revision, SchedulerName, Seq, Sighting, Timestamp, WorkerName,
 };
 
@@ -118,6 +118,13 @@ pub enum Input {
         message: MessageId,
         /// The last error's text.
         error: String,
+    },
+    /// Retention has deleted what is too old.
+    Retired {
+        /// How many of each, by the noun's name.
+        deleted: BTreeMap<String, u64>,
+        /// Recipes that no stored request refers to any more.
+        recipes: Vec<Digest>,
     },
     /// Nothing but the passing of time.
     Tick,

@@ -92,7 +92,7 @@ fn lease(turn: &mut Turn<'_>, id: RequestId, worker: WorkerName) {
         buildset: request.buildset,
         builder: request.builder.clone(),
         attempt: request.attempts + 1,
-        epoch: request.epoch + 1,
+        epoch: turn.state.instance.lease_after(request.epoch),
         worker,
         state: BuildState::Leased,
         cancel: None,

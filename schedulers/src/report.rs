@@ -259,6 +259,26 @@ fn join(turn: &mut Turn<'_>, hello: &Hello) {
     }
 }
 
+/// Ends the leases that were given before the installation was restored from a backup: their workers may have gone on
+/// since, or ended, and what they say is not taken any more. Their requests are tried again like after any loss.
+pub fn end_leases_of_before(turn: &mut Turn<'_>) {
+    let instance = turn.state.instance;
+    let before: Vec<BuildId> = turn
+        .state
+        .builds
+        .values()
+        .map(|open| &open.build)
+        .filter(|it| instance.is_before(it.epoch))
+        .map(|it| it.id)
+        .collect();
+    for build in before {
+        // One of those before may have ended it along with itself.
+        let Some(open) = turn.state.builds.get(&build).cloned() else { continue };
+        let summary = "its lease ended when the installation was restored from a backup".to_owned();
+        attempt_failed(turn, &open, Cause::Infrastructure, summary);
+    }
+}
+
 /// Notes that a worker went. Its builds stay its own until it comes back without them.
 pub fn gone(turn: &mut Turn<'_>, worker: WorkerName, why: String) {
     if turn.state.workers.get(&worker).is_some_and(|known| known.connected) {

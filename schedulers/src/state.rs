@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_model::{
-    Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, DeliveryId, Digest, Edge, Incident, IncidentId,
-    MessageId, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet,
+    Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, Digest, Edge, Incident, IncidentId, InstanceEpoch,
+    LastIds, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet,
     Timestamp, Worker, WorkerName,
 };
 
@@ -15,6 +15,8 @@ use gristmill_model::{
 pub struct State {
     /// The journal's head: the number of the last event that is folded in.
     pub head: Seq,
+    /// Which installation this is: higher after each restore of a backup.
+    pub instance: InstanceEpoch,
     /// The last number given out, per noun.
     pub last: LastIds,
     /// Repositories that were seen, and how they fare.
@@ -25,7 +27,7 @@ pub struct State {
     pub held: BTreeMap<SchedulerName, BTreeMap<BranchKey, Vec<HeldChange>>>,
     /// Timed schedulers' last and next moments.
     pub timers: BTreeMap<SchedulerName, Timer>,
-    /// Every recipe that was ever recorded.
+    /// Every recipe that was recorded and is still referred to.
     pub recipes: BTreeMap<Digest, Arc<Recipe>>,
     /// Open buildsets.
     pub buildsets: BTreeMap<BuildsetId, Buildset>,
@@ -54,25 +56,6 @@ pub struct State {
 
 /// A branch (or tag) of a repository.
 pub type BranchKey = (RepositoryName, String);
-
-/// The last number given out, per noun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LastIds {
-    /// Changes.
-    pub change: ChangeId,
-    /// Deliveries.
-    pub delivery: DeliveryId,
-    /// Buildsets.
-    pub buildset: BuildsetId,
-    /// Requests.
-    pub request: RequestId,
-    /// Builds.
-    pub build: BuildId,
-    /// Incidents.
-    pub incident: IncidentId,
-    /// Messages.
-    pub message: MessageId,
-}
 
 /// How a repository fares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -111,6 +111,10 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Read a stored webhook delivery again
     Replay(ReplayArgs),
+    /// Copy an installation, running or not, to a folder; or check such a copy
+    Backup(BackupArgs),
+    /// Make an installation of a backup
+    Restore(RestoreArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -290,6 +294,34 @@ pub struct SweepArgs {
 pub struct ReplayArgs {
     /// The delivery's number
     pub delivery: i64,
+}
+
+/// What `backup` takes.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The folder to write, which must not be there yet
+    #[arg(value_name = "FOLDER", required_unless_present = "check")]
+    pub place: Option<PathBuf>,
+    /// Check the backup in this folder instead of taking one
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["place", "file", "data"])]
+    pub check: Option<PathBuf>,
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub file: PathBuf,
+    /// The data folder [default: gristmill-data beside the file]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// What `restore` takes.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup's folder
+    #[arg(value_name = "FOLDER")]
+    pub source: PathBuf,
+    /// The data folder to make, which must be empty or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
 }
 
 /// What `completions` takes.

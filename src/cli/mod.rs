@@ -13,6 +13,7 @@ pub mod tell;
 pub mod terminal;
 pub mod view;
 
+mod backup;
 mod cancel;
 mod check;
 mod completions;
@@ -22,6 +23,7 @@ mod graph;
 mod init;
 mod logs;
 mod replay;
+mod restore;
 mod run;
 mod schema;
 mod serve;

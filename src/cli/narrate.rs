@@ -308,6 +308,15 @@ impl Narrator {
             E::WorkerLeft { worker, why } => {
                 new(format!("{} worker {worker}  left: {}", self.look.sign("warnings"), clip(why, TITLE_WIDTH)))
             }
+            E::InstanceRestored { head, taken, .. } => {
+                let sign = self.look.sign("warnings");
+                new(format!("{sign} restored from the backup of {}, event {head}", taken.to_minute()))
+            }
+            E::RetentionRan { deleted, .. } => {
+                let total: u64 = deleted.values().sum();
+                let what: Vec<String> = deleted.iter().map(|(noun, number)| format!("{number} {noun}")).collect();
+                if total == 0 { Vec::new() } else { new(format!("  retention  deleted {}", what.join(", "))) }
+            }
             body => self.trouble_or_message(body),
         }
     }

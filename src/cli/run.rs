@@ -11,7 +11,8 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::terminal::{Ink, Look, complain, line};
 use super::{
-    cancel, check, completions, explain, force, graph, init, logs, replay, schema, serve, status, sweep, watch, why,
+    backup, cancel, check, completions, explain, force, graph, init, logs, replay, restore, schema, serve, status,
+    sweep, watch, why,
 };
 
 /// What every command is given.
@@ -83,6 +84,8 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Graph(args) => wait_for(graph::run(context, &args)),
         Command::Sweep(args) => wait_for(sweep::run(context, &args)),
         Command::Replay(args) => wait_for(replay::run(context, &args)),
+        Command::Backup(args) => wait_for(backup::run(context, args)),
+        Command::Restore(args) => wait_for(restore::run(context, args)),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -95,6 +95,14 @@ pub enum StoreError {
         /// Its name.
         name: String,
     },
+    /// A copy of a database is damaged.
+    #[error("{} is damaged: {why}", file.display())]
+    Damaged {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The disk is full or failing, the server is not reached, or the database is held by somebody else.
     #[error("cannot {doing}: {}", hint(*is_transient))]
     Io {

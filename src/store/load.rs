@@ -1,5 +1,6 @@
 //! Loading the state from the tables: exactly what folding every event would give.
 
+use gristmill_model::InstanceEpoch;
 use gristmill_schedulers::State;
 
 use super::StoreError;
@@ -8,7 +9,8 @@ use super::record::Record;
 use super::rows;
 use super::tx::Tx;
 
-const HEAD_AND_LAST_IDS: &str = "SELECT journal_head.seq AS head,
+/// A number counts as given out if a row has it, or if a restore says so.
+const HEAD_AND_LAST_IDS: &str = "SELECT journal_head.seq AS head, instance.epoch AS instance,
     (SELECT COALESCE(MAX(id), 0) FROM change) AS change_last,
     (SELECT COALESCE(MAX(id), 0) FROM delivery) AS delivery_last,
     (SELECT COALESCE(MAX(id), 0) FROM buildset) AS buildset_last,
@@ -16,7 +18,8 @@ const HEAD_AND_LAST_IDS: &str = "SELECT journal_head.seq AS head,
     (SELECT COALESCE(MAX(id), 0) FROM build) AS build_last,
     (SELECT COALESCE(MAX(id), 0) FROM incident) AS incident_last,
     (SELECT COALESCE(MAX(id), 0) FROM outbox) AS message_last
-    FROM journal_head WHERE one = 1";
+    FROM journal_head CROSS JOIN instance WHERE journal_head.one = 1";
+const FLOORS: &str = "SELECT noun, last FROM number_floor LIMIT 100";
 
 /// Loads the state on the connection that writes, so that no turn comes between two reads.
 pub(super) async fn run(connection: &mut Connection) -> Result<State, StoreError> {
@@ -48,6 +51,7 @@ async fn read_head(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError>
     for row in &tx.rows("load the journal's head", sql(HEAD_AND_LAST_IDS)).await? {
         let row = Record::of("journal_head", row);
         state.head = row.id("head")?;
+        state.instance = InstanceEpoch(row.int("instance")?);
         state.last.change = row.id("change_last")?;
         state.last.delivery = row.id("delivery_last")?;
         state.last.buildset = row.id("buildset_last")?;
@@ -55,6 +59,10 @@ async fn read_head(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError>
         state.last.build = row.id("build_last")?;
         state.last.incident = row.id("incident_last")?;
         state.last.message = row.id("message_last")?;
+    }
+    for row in &tx.rows("load the numbers given out", sql(FLOORS)).await? {
+        let row = Record::of("number_floor", row);
+        rows::instance::raise(&mut state.last, &row.text("noun")?, row.int("last")?);
     }
     Ok(())
 }
@@ -75,6 +83,7 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
     }
     same!(
         head,
+        instance,
         last,
         repositories,
         tips,

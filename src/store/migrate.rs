@@ -31,7 +31,8 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[migration!(1, "first"), migration!(2, "leader")];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[migration!(1, "first"), migration!(2, "leader"), migration!(3, "instance")];
 
 const CREATE_VERSIONS: Text = Text::Each {
     sqlite: "CREATE TABLE IF NOT EXISTS schema_version (
@@ -53,6 +54,11 @@ const FREE_MIGRATION_LOCK: Text =
     Text::Each { sqlite: "SELECT 1", postgres: "SELECT pg_advisory_unlock(444033987444)" };
 const LIST_VERSIONS: &str = "SELECT number, name, sha256 FROM schema_version ORDER BY number LIMIT 10000";
 const INSERT_VERSION: &str = "INSERT INTO schema_version (number, name, sha256) VALUES ($1, $2, $3)";
+
+/// Gives the number of the newest schema that this program knows.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.number)
+}
 
 /// Applies what is missing; refuses a schema that is newer than, or different from, what this program knows. `place` is
 /// how the database is called in a refusal.

@@ -5,9 +5,11 @@
 //!
 //! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
-//! how open ones are read back; `load` makes a state of them; [`leader`] is who decides where there are several masters; [`read`] are the reads for everybody else. What depends
+//! how open ones are read back; `load` makes a state of them; [`leader`] is who decides where there are several masters;
+//! [`read`] are the reads for everybody else; [`copy`] takes and restores copies. What depends
 //! on the kind of database is in `database` and the migrations, and nowhere else.
 
+pub mod copy;
 pub mod error;
 pub mod leader;
 pub mod read;

@@ -13,7 +13,7 @@ use crate::config::shape::{OneOrMany, Placed as _, list};
 use crate::config::span::Span;
 
 /// What a route can be told of: what the announcer makes of the journal.
-const EVENTS: [&str; 8] = [
+const EVENTS: [&str; 9] = [
     "broke",
     "still-failing",
     "fixed",
@@ -21,6 +21,7 @@ const EVENTS: [&str; 8] = [
     "source.failing",
     "source.recovered",
     "catalog.refused",
+    "instance.restored",
     "message.dead",
 ];
 /// The ways a ref can move.

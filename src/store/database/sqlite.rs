@@ -53,6 +53,18 @@ pub(super) async fn open_writer(file: &Path) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
+/// Opens a connection beside a service that may be writing, to a file that must be there.
+pub(in crate::store) async fn open_beside(file: &Path) -> Result<SqliteConnection, StoreError> {
+    let options = options(file).create_if_missing(false).pragma("query_only", "ON");
+    options.connect().await.map_err(failed("open the database"))
+}
+
+/// Opens a copy that nobody writes, for looking only: nothing is written beside it.
+pub(in crate::store) async fn open_copy(file: &Path) -> Result<SqliteConnection, StoreError> {
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false).read_only(true).immutable(true);
+    options.disable_statement_logging().connect().await.map_err(failed("open the database"))
+}
+
 /// Makes the connections for readers; each is opened when it is first needed.
 pub(super) fn open_readers(file: &Path) -> SqlitePool {
     SqlitePoolOptions::new()

@@ -9,6 +9,7 @@ pub(super) mod catalog;
 pub(super) mod change;
 pub(super) mod delivery;
 pub(super) mod incident;
+pub(super) mod instance;
 pub(super) mod message;
 pub(super) mod recipe;
 pub(super) mod repository;
@@ -154,6 +155,8 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
             message::deferred(tx, *message, *attempts, error, *due).await
         }
         E::MessageDead { message, error } => message::dead(tx, *message, error).await,
+        E::InstanceRestored { instance, last, .. } => instance::restored(tx, *instance, last, at).await,
+        E::RetentionRan { recipes, .. } => instance::recipes_retired(tx, recipes).await,
         E::WorkerJoined { worker } => worker::joined(tx, worker).await,
         E::WorkerLeft { worker, .. } => worker::left(tx, worker, at).await,
     }
