@@ -114,15 +114,7 @@ async fn outcomes(example: &str, clone: &str, file: &str, schedulers: &[&str]) -
     run(Command::new("sh").arg("setup.sh").current_dir(place.path()));
 
     gristmill::sources::register_transports();
-    let options = Options {
-        file: configuration,
-        data: place.path().join("gristmill-data"),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        worker: true,
-        demo: false,
-        database: gristmill::store::Database::Embedded,
-        advertise: None,
-    };
+    let options = Options::new(configuration, place.path().join("gristmill-data"), "127.0.0.1:0".parse().unwrap());
     let service = Service::start(options).await.unwrap();
     service.settle().await;
     let folder = place.path().join("clone").join(clone);

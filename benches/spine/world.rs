@@ -44,16 +44,7 @@ impl World {
         std::fs::write(&file, config.replace("FOLDER", &folder.display().to_string()))?;
         std::fs::write(folder.join("secret"), SECRET)?;
         let (data, listen) = (folder.join("data"), ([127, 0, 0, 1], 0).into());
-        let service = Service::start(Options {
-            file,
-            data,
-            listen,
-            worker: true,
-            demo: false,
-            database: Default::default(),
-            advertise: None,
-        })
-        .await?;
+        let service = Service::start(Options::new(file, data, listen)).await?;
         let names: Vec<RepositoryName> = service.engine().catalog().repositories.keys().cloned().collect();
         for name in names {
             service.sweep(&name).await.map_err(anyhow::Error::msg)?;

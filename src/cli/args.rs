@@ -136,6 +136,12 @@ pub struct ServeArgs {
     /// Where other masters on the same database reach this one [default: the address it listens on]
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub advertise: Option<String>,
+    /// The folder of logs, which masters on the same database share [default: logs in the data folder]
+    #[arg(long, value_name = "DIR", env = "GRISTMILL_LOGS")]
+    pub logs: Option<PathBuf>,
+    /// Start although the logs of before are in another folder, and show them as missing
+    #[arg(long)]
+    pub forget_logs: bool,
     /// Show it on three little repositories made on the spot
     #[arg(long, conflicts_with_all = ["file", "data", "no_worker"])]
     pub demo: bool,

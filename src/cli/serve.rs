@@ -42,13 +42,12 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<Exit, Fail
     // Before the start: a signal that comes meanwhile ends it in order, too.
     let signal = signal()?;
     let options = Options {
-        file: file.clone(),
-        data: data.clone(),
-        listen,
         worker: !args.no_worker,
-        demo: false,
         database: args.database.clone(),
         advertise: args.advertise.clone(),
+        logs: args.logs.clone(),
+        forget_logs: args.forget_logs,
+        ..Options::new(file.clone(), data.clone(), listen)
     };
     let service = Service::start(options).await.map_err(|error| not_started(&error))?;
     header(context, &catalog, &data, service.address())?;

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     fn leader(epoch: i64, master: &str, beat: i64) -> Leader {
-        Leader { epoch, master: master.to_owned(), address: String::new(), beat }
+        Leader { epoch, master: master.to_owned(), beat, ..Leader::default() }
     }
 
     fn advice(candidate: &mut Candidate, leader: &Leader, seconds: u64) -> Advice {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::candidate::{Advice, BEAT_EVERY, Candidate};
-use crate::store::{Leader, Store, StoreError};
+use crate::store::{Claim, Leader, Store, StoreError};
 
 /// Who leads, as this master saw it last. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -53,8 +53,7 @@ pub enum Lost {
 pub struct Keeper {
     store: Arc<Store>,
     candidate: Candidate,
-    /// Where other masters reach this one.
-    address: String,
+    claim: Claim,
     leadership: Leadership,
     started: Instant,
     /// The epoch of the lead that it has or had last.
@@ -62,10 +61,19 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Makes it for the master called `master`, which others reach at `address`.
-    pub fn new(store: Arc<Store>, master: &str, address: String, leadership: Leadership) -> Self {
-        let candidate = Candidate::new(master, !store.is_shared());
-        Self { store, candidate, address, leadership, started: Instant::now(), epoch: 0 }
+    /// Makes it for a master that would lead.
+    pub fn new(store: Arc<Store>, claim: Claim, leadership: Leadership) -> Self {
+        let candidate = Candidate::new(&claim.master, !store.is_shared());
+        Self { store, candidate, claim, leadership, started: Instant::now(), epoch: 0 }
+    }
+
+    /// Says whether this master's folder of logs is the one that the others use. Of a master that is alone it always is.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn shares_logs(&self) -> Result<bool, StoreError> {
+        let known = self.store.reader().leader().await?.logs;
+        Ok(!self.store.is_shared() || known.is_empty() || known == self.claim.logs)
     }
 
     /// Looks once, and takes the lead if nobody has it. Gives whether it did.
@@ -80,11 +88,11 @@ impl Keeper {
         if advice == Advice::Follow {
             return Ok(false);
         }
-        let is_taken = self.store.take_lead(&seen, self.candidate.master(), &self.address).await?;
+        let is_taken = self.store.take_lead(&seen, &self.claim).await?;
         if is_taken {
             self.epoch = epoch;
-            let (master, address) = (self.candidate.master().to_owned(), self.address.clone());
-            self.leadership.note(Leader { epoch, master, address, beat: 0 });
+            let Claim { master, address, logs } = self.claim.clone();
+            self.leadership.note(Leader { epoch, master, address, beat: 0, logs });
             if self.store.is_shared() {
                 let after = if before.is_empty() { "nobody" } else { &before };
                 info!("{} leads after {after} (epoch {epoch})", self.candidate.master());

@@ -1,20 +1,23 @@
-//! What a master calls itself: a name of its own, kept in its data folder.
+//! What a master, and what a folder of logs, is called: a name of its own, kept in the folder itself.
 
 use std::io;
 use std::path::Path;
 
-/// The file in the data folder that has the name.
-pub const NAME_FILE: &str = "master";
+/// The file in the data folder that has the master's name.
+pub const MASTER_FILE: &str = "master";
+/// The file in the folder of logs that has that folder's name.
+pub const LOGS_FILE: &str = "folder-name";
 /// Bytes of the file that are read.
 const NAME_BYTES_MAX: usize = 200;
 
-/// Gives the name of the master whose data is in `folder`, and makes one when there is none: the machine's name, so that
-/// people know it, and a part that no other has.
+/// Gives the name that `folder` keeps in `file`, and makes one when there is none: the machine's name, so that people
+/// know it, and a part that no other has. The folder is made if it is not there.
 ///
 /// # Errors
 /// If the file cannot be read or written.
-pub fn of(folder: &Path) -> io::Result<String> {
-    let file = folder.join(NAME_FILE);
+pub fn of(folder: &Path, file: &str) -> io::Result<String> {
+    std::fs::create_dir_all(folder)?;
+    let (fresh, file) = (folder.join(format!("{file}.new")), folder.join(file));
     match std::fs::read_to_string(&file) {
         Ok(text) if is_name(text.trim()) => return Ok(text.trim().to_owned()),
         Ok(_) => {}
@@ -23,7 +26,6 @@ pub fn of(folder: &Path) -> io::Result<String> {
     }
     let name = new();
     // Written under another name first: half a name would be somebody else's.
-    let fresh = folder.join(format!("{NAME_FILE}.new"));
     std::fs::write(&fresh, format!("{name}\n"))?;
     std::fs::rename(fresh, file)?;
     Ok(name)
@@ -48,18 +50,18 @@ mod tests {
     #[test]
     fn a_name_is_made_once_and_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let first = of(folder.path()).unwrap();
+        let first = of(folder.path(), MASTER_FILE).unwrap();
         assert!(is_name(&first), "{first}");
-        assert_eq!(of(folder.path()).unwrap(), first);
+        assert_eq!(of(folder.path(), MASTER_FILE).unwrap(), first);
         let other = tempfile::tempdir().unwrap();
-        assert_ne!(of(other.path()).unwrap(), first);
+        assert_ne!(of(other.path(), MASTER_FILE).unwrap(), first);
     }
 
     #[test]
     fn a_file_that_holds_no_name_gets_one() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(NAME_FILE), "\u{0}\n").unwrap();
-        let name = of(folder.path()).unwrap();
-        assert_eq!(of(folder.path()).unwrap(), name);
+        std::fs::write(folder.path().join(MASTER_FILE), "\u{0}\n").unwrap();
+        let name = of(folder.path(), MASTER_FILE).unwrap();
+        assert_eq!(of(folder.path(), MASTER_FILE).unwrap(), name);
     }
 }

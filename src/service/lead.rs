@@ -21,11 +21,11 @@ use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::fleet::local::LocalMaster;
 use crate::leader::candidate::BEAT_EVERY;
-use crate::leader::{Follower, Keeper, Leadership, Lost};
+use crate::leader::{Follower, Keeper, Leadership, Lost, name};
 use crate::logs::LogStore;
 use crate::sources;
 use crate::sources::webhook::route::{Hooks, UNREAD_MAX};
-use crate::store::Store;
+use crate::store::{Claim, Store};
 use crate::web::Guard;
 
 /// How often a master that does not lead looks what was written.
@@ -225,8 +225,17 @@ async fn part_from_workers(engine: &Engine) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Says who this master is.
+pub(super) fn claim(options: &Options, address: std::net::SocketAddr) -> std::io::Result<Claim> {
+    Ok(Claim {
+        master: name::of(&options.data, name::MASTER_FILE)?,
+        address: advertised(options, address),
+        logs: name::of(&options.logs_folder(), name::LOGS_FILE)?,
+    })
+}
+
 /// Says where other masters reach this one: as it was told, or at the address that it listens on.
-pub(super) fn advertised(options: &Options, address: std::net::SocketAddr) -> String {
+fn advertised(options: &Options, address: std::net::SocketAddr) -> String {
     if let Some(told) = &options.advertise {
         return told.trim_end_matches('/').to_owned();
     }

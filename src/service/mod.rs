@@ -61,6 +61,31 @@ pub struct Options {
     pub database: Database,
     /// Where other masters reach this one, as a URL; `None` for the address that it listens on.
     pub advertise: Option<String>,
+    /// The folder of logs; `None` for the one in `data`. Masters on one database share it.
+    pub logs: Option<PathBuf>,
+    /// Whether to start although the logs of before are in another folder.
+    pub forget_logs: bool,
+}
+
+impl Options {
+    /// Makes the options of a service that is alone: the embedded database, everything in `data`, and a worker.
+    pub fn new(file: PathBuf, data: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            file,
+            data,
+            listen,
+            worker: true,
+            demo: false,
+            database: Database::Embedded,
+            advertise: None,
+            logs: None,
+            forget_logs: false,
+        }
+    }
+
+    fn logs_folder(&self) -> PathBuf {
+        self.logs.clone().unwrap_or_else(|| self.data.join("logs"))
+    }
 }
 
 /// Why the service did not start.
@@ -72,6 +97,16 @@ pub enum ServiceError {
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[source] StoreError),
+    /// Other masters on the same database keep their logs elsewhere.
+    #[error(
+        "{} is not the folder of logs that the other masters on this database use: `--logs DIR` names the one that all \
+         of them share, and `--forget-logs` starts without the logs of before",
+        folder.display()
+    )]
+    LogsElsewhere {
+        /// This master's.
+        folder: PathBuf,
+    },
     /// There is no configuration to lead by.
     #[error("{}", lead::no_configuration(file))]
     NoConfiguration {
@@ -151,7 +186,7 @@ impl Service {
         let address = listener.local_addr().map_err(system("the web server"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stop = Stops::default();
-        let logs = LogStore::new(options.data.join("logs"));
+        let logs = LogStore::new(options.logs_folder());
         let fleet = Fleet::default();
         let engine_options = engine::turns::Options {
             store: Arc::clone(&store),
@@ -163,9 +198,11 @@ impl Service {
         let (engine, engine_task) =
             engine::turns::start(engine_options, stop.engine.clone()).await.map_err(ServiceError::Store)?;
         let leadership = Leadership::new(engine.leads());
-        let master = leader::name::of(&options.data).map_err(system("this master's name in the data folder"))?;
-        let advertised = lead::advertised(&options, address);
-        let mut keeper = Keeper::new(Arc::clone(&store), &master, advertised, leadership.clone());
+        let claim = lead::claim(&options, address).map_err(system("without its own name in its folders"))?;
+        let mut keeper = Keeper::new(Arc::clone(&store), claim, leadership.clone());
+        if !options.forget_logs && !keeper.shares_logs().await.map_err(ServiceError::Store)? {
+            return Err(ServiceError::LogsElsewhere { folder: options.logs_folder() });
+        }
 
         let notifiers = notifiers::Notifiers::new(engine.clone(), store.reader().clone(), Arc::clone(&clock));
         let sources = Sources::start(source_options(&engine, &options.data, &stop.parts))

@@ -10,9 +10,9 @@ use super::database::{Connection, Row, failed, sql};
 use super::read::Reader;
 use super::record::Record;
 
-const FIND: &str = "SELECT epoch, master, address, beat FROM leader WHERE one = 1";
+const FIND: &str = "SELECT epoch, master, address, beat, logs FROM leader WHERE one = 1";
 /// On condition that nothing has changed since it was looked at: of two that try, one succeeds.
-const TAKE: &str = "UPDATE leader SET epoch = epoch + 1, master = $3, address = $4, beat = 0
+const TAKE: &str = "UPDATE leader SET epoch = epoch + 1, master = $3, address = $4, logs = $5, beat = 0
     WHERE one = 1 AND epoch = $1 AND beat = $2";
 const BEAT: &str = "UPDATE leader SET beat = beat + 1 WHERE one = 1 AND epoch = $1 AND master = $2";
 const GIVE_UP: &str = "UPDATE leader SET master = '', address = '' WHERE one = 1 AND epoch = $1 AND master = $2";
@@ -28,6 +28,19 @@ pub struct Leader {
     pub address: String,
     /// Grows while it lives.
     pub beat: i64,
+    /// The folder of logs that all masters share, by its own name; empty until a master has led.
+    pub logs: String,
+}
+
+/// A master that would lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name.
+    pub master: String,
+    /// Where other masters reach it, as a URL; empty if they cannot.
+    pub address: String,
+    /// Its folder of logs, by that folder's own name.
+    pub logs: String,
 }
 
 impl Reader {
@@ -48,6 +61,7 @@ fn read(row: &Row) -> Result<Leader, StoreError> {
         master: row.text("master")?,
         address: row.text("address")?,
         beat: row.int("beat")?,
+        logs: row.text("logs")?,
     })
 }
 
@@ -59,9 +73,7 @@ pub(super) enum Act {
         /// The row as it was seen.
         seen: Leader,
         /// Who takes it.
-        master: String,
-        /// Where it is reached.
-        address: String,
+        claim: Claim,
     },
     /// Show that the leader of this epoch lives.
     Beat {
@@ -82,7 +94,9 @@ pub(super) enum Act {
 /// Does it; gives whether the row was still as it had to be.
 pub(super) async fn act(connection: &mut Connection, act: Act) -> Result<bool, StoreError> {
     let statement = match act {
-        Act::Take { seen, master, address } => sql(TAKE).bind(seen.epoch).bind(seen.beat).bind(master).bind(address),
+        Act::Take { seen, claim } => {
+            sql(TAKE).bind(seen.epoch).bind(seen.beat).bind(claim.master).bind(claim.address).bind(claim.logs)
+        }
         Act::Beat { epoch, master } => sql(BEAT).bind(epoch).bind(master),
         Act::GiveUp { epoch, master } => sql(GIVE_UP).bind(epoch).bind(master),
     };

@@ -34,7 +34,7 @@ use gristmill_model::Seq;
 use gristmill_schedulers::State;
 
 pub use error::{CommitError, StoreError};
-pub use leader::Leader;
+pub use leader::{Claim, Leader};
 pub use read::{DeliveryBody, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
 pub use turn::{Answer, Blob, Turn};
 
@@ -142,9 +142,8 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn take_lead(&self, seen: &Leader, master: &str, address: &str) -> Result<bool, StoreError> {
-        let (master, address) = (master.to_owned(), address.to_owned());
-        self.writer.lead(leader::Act::Take { seen: seen.clone(), master, address }).await
+    pub async fn take_lead(&self, seen: &Leader, claim: &Claim) -> Result<bool, StoreError> {
+        self.writer.lead(leader::Act::Take { seen: seen.clone(), claim: claim.clone() }).await
     }
 
     /// Shows that the leader of `epoch` lives. Gives whether it still leads.

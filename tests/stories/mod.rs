@@ -6,5 +6,6 @@ mod crash;
 mod graph;
 mod hooks;
 mod hostile;
+mod masters;
 mod push;
 mod telling;

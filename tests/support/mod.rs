@@ -118,15 +118,7 @@ impl World {
     /// Stops the service if it runs, and starts it again over the same data. Every repository has been seen then.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
-        let options = Options {
-            file: self.file(),
-            data: self.folder.path().join("data"),
-            listen: ([127, 0, 0, 1], 0).into(),
-            worker: true,
-            demo: false,
-            database: gristmill::store::Database::Embedded,
-            advertise: None,
-        };
+        let options = Options::new(self.file(), self.folder.path().join("data"), ([127, 0, 0, 1], 0).into());
         let service = soon("the start", Service::start(options)).await.unwrap_or_else(|problem| panic!("{problem}"));
         self.service = Some(service);
         let names: Vec<RepositoryName> = self.service().engine().catalog().repositories.keys().cloned().collect();

@@ -24,12 +24,22 @@ impl Served {
 
     /// Starts it under another command, such as a shell that limits it.
     pub(crate) async fn start_under(prefix: &[&str], file: &Path, data: &Path) -> Self {
+        Self::launch(prefix, &[], file, data).await
+    }
+
+    /// Starts it with variables in its environment.
+    pub(crate) async fn start_with(environment: &[(&str, &str)], file: &Path, data: &Path) -> Self {
+        Self::launch(&[], environment, file, data).await
+    }
+
+    async fn launch(prefix: &[&str], environment: &[(&str, &str)], file: &Path, data: &Path) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let program = env!("CARGO_BIN_EXE_gristmill");
         let mut words: Vec<&str> = prefix.to_vec();
         words.push(program);
         let child = Command::new(words[0])
             .args(&words[1..])
+            .envs(environment.iter().copied())
             .arg("serve")
             .arg(file)
             .args(["--listen", &format!("127.0.0.1:{port}"), "--data"])

@@ -4,8 +4,9 @@
 CREATE TABLE leader (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     epoch INTEGER NOT NULL,
-    master TEXT NOT NULL,            -- who it is, as it calls itself: a name of its own for every start
-    address TEXT NOT NULL,           -- where other masters reach it, as a URL; empty if they cannot
-    beat INTEGER NOT NULL            -- grows while it lives
+    master TEXT NOT NULL, -- who it is, by the name that it keeps in its data folder
+    address TEXT NOT NULL, -- where other masters reach it, as a URL; empty if they cannot
+    beat INTEGER NOT NULL, -- grows while it lives
+    logs TEXT NOT NULL -- the folder of logs that all masters share, by its own name; empty until one has led
 ) STRICT;
-INSERT INTO leader (one, epoch, master, address, beat) VALUES (1, 0, '', '', 0);
+INSERT INTO leader (one, epoch, master, address, beat, logs) VALUES (1, 0, '', '', 0, '');
