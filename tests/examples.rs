@@ -117,6 +117,7 @@ async fn outcomes(example: &str, clone: &str, file: &str, schedulers: &[&str]) -
     let options = Options {
         file: configuration,
         data: place.path().join("gristmill-data"),
+        database: gristmill::store::Database::Embedded,
         listen: "127.0.0.1:0".parse().unwrap(),
         worker: true,
         demo: false,

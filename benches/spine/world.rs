@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use git2::{Oid, Repository, Signature};
 use gristmill::engine::Engine;
 use gristmill::service::{Options, Service};
+use gristmill::store::Database;
 use gristmill_model::{BuildId, EventBody, RefName, RepositoryName, Seq};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -44,7 +45,9 @@ impl World {
         std::fs::write(&file, config.replace("FOLDER", &folder.display().to_string()))?;
         std::fs::write(folder.join("secret"), SECRET)?;
         let (data, listen) = (folder.join("data"), ([127, 0, 0, 1], 0).into());
-        let service = Service::start(Options { file, data, listen, worker: true, demo: false }).await?;
+        let service =
+            Service::start(Options { file, data, database: Database::Embedded, listen, worker: true, demo: false })
+                .await?;
         let names: Vec<RepositoryName> = service.engine().catalog().repositories.keys().cloned().collect();
         for name in names {
             service.sweep(&name).await.map_err(anyhow::Error::msg)?;

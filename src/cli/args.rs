@@ -125,6 +125,10 @@ pub struct ServeArgs {
     /// The folder for the database, logs and mirrors [default: gristmill-data beside the file]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The database: sqlite: is a file in the data folder; postgres://USER@HOST/NAME a PostgreSQL server, whose password
+    /// comes from PGPASSWORD or the password file
+    #[arg(long, value_name = "URL", env = "GRISTMILL_DATABASE", hide_env_values = true)]
+    pub database: Option<String>,
     /// Show it on three little repositories made on the spot
     #[arg(long, conflicts_with_all = ["file", "data", "no_worker"])]
     pub demo: bool,

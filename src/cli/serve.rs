@@ -15,6 +15,7 @@ use super::terminal::{Ink, clean};
 use crate::chain::chain;
 use crate::demo::{self, DemoOptions};
 use crate::service::{Options, Service, ServiceError};
+use crate::store::Database;
 
 /// The folder for everything that is kept, beside the configuration.
 const DATA_FOLDER: &str = "gristmill-data";
@@ -41,7 +42,9 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<Exit, Fail
     let data = args.data.clone().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join(DATA_FOLDER));
     // Before the start: a signal that comes meanwhile ends it in order, too.
     let signal = signal()?;
-    let options = Options { file: file.clone(), data: data.clone(), listen, worker: !args.no_worker, demo: false };
+    let database = database(&args)?;
+    let (file, data) = (file.clone(), data.clone());
+    let options = Options { file, data: data.clone(), database, listen, worker: !args.no_worker, demo: false };
     let service = Service::start(options).await.map_err(|error| not_started(&error))?;
     header(context, &catalog, &data, service.address())?;
     let teller = (!context.global.quiet).then(|| {
@@ -82,6 +85,12 @@ fn listen(args: &ServeArgs, catalog: &Catalog) -> Result<SocketAddr, Failure> {
         Failure::new(Exit::Invalid, format!("cannot listen on `{}`: {error}", clean(listen)))
             .hint("an address is a number and a port, such as 127.0.0.1:8020 or 0.0.0.0:8020")
     })
+}
+
+/// Gives the database that was named; what is wrong with an address is said without it, for it may hold a password.
+fn database(args: &ServeArgs) -> Result<Database, Failure> {
+    let Some(address) = &args.database else { return Ok(Database::default()) };
+    address.parse().map_err(|error| Failure::new(Exit::Usage, format!("--database: {}", chain(&error))))
 }
 
 /// Waits for what asks the process to end: SIGINT or SIGTERM. Listening begins at once.
@@ -161,6 +170,21 @@ mod tests {
             ("/srv/git/lib.git", "/srv/git/lib.git"),
         ] {
             assert_eq!(without_login(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_database_is_named_by_its_address_which_is_not_repeated() {
+        let named = |address: &str| database(&ServeArgs { database: Some(address.to_owned()), ..ServeArgs::default() });
+        assert_eq!(database(&ServeArgs::default()).unwrap(), Database::Embedded);
+        assert_eq!(named("sqlite:").unwrap(), Database::Embedded);
+        let server = "postgres://ada@db.example.org/mill";
+        assert_eq!(named(server).unwrap(), Database::Server(server.to_owned()));
+        for wrong in ["mysql://ada:s3cret@db/mill", "postgres://ada:s3cret@db:port/mill", "s3cret"] {
+            let failure = named(wrong).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            let text = failure.to_string();
+            assert!(text.contains("--database") && !text.contains("s3cret"), "{text}");
         }
     }
 

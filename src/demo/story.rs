@@ -17,6 +17,7 @@ use crate::cli::tell::{Journal, Teller, Voice};
 use crate::cli::terminal::{Ink, Look, clip, line};
 use crate::cli::view::{Buildset, Forced, Why};
 use crate::service::{Options, Service, ServiceError};
+use crate::store::Database;
 
 /// The port that is tried first.
 const PORT: u16 = 8020;
@@ -122,7 +123,15 @@ async fn show(options: &DemoOptions, root: &Path, signal: impl Future<Output = (
     let chat = irc::start(place.irc_file()).await.map_err(DemoError::Listen)?;
     let listen = options.listen.map_or_else(free_address, Ok).map_err(DemoError::Listen)?;
     let file = place.configure(listen, mail.address, chat.address)?;
-    let service = Service::start(Options { file, data: place.data_folder(), listen, worker: true, demo: true }).await?;
+    let service = Service::start(Options {
+        file,
+        data: place.data_folder(),
+        database: Database::Embedded,
+        listen,
+        worker: true,
+        demo: true,
+    })
+    .await?;
 
     options.opening(&place, service.address());
 

@@ -32,7 +32,7 @@ use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
 use crate::sources::webhook::{self, route::Hooks};
 use crate::sources::{self, Sources, SweepReport};
-use crate::store::{Reader, Store, StoreError};
+use crate::store::{Database, Reader, Store, StoreError};
 use crate::web::doors::Doors;
 use crate::web::{self, App, Guard, Info};
 
@@ -48,8 +48,10 @@ const LOCAL_LABEL: &str = "local";
 pub struct Options {
     /// The configuration's file.
     pub file: PathBuf,
-    /// The folder for the database, mirrors, logs and workspaces.
+    /// The folder for mirrors, logs and workspaces, and for the database unless it is elsewhere.
     pub data: PathBuf,
+    /// Where the database is.
+    pub database: Database,
     /// The address to listen on; port 0 for any that is free.
     pub listen: SocketAddr,
     /// Whether the built-in worker is started.
@@ -124,7 +126,7 @@ impl Service {
         let listener = TcpListener::bind(options.listen)
             .await
             .map_err(|source| ServiceError::Listen { address: options.listen, source })?;
-        let store = Store::open(&options.data).await.map_err(ServiceError::Store)?;
+        let store = Store::open_database(&options.data, &options.database).await.map_err(ServiceError::Store)?;
         Self::assemble(options, loaded, listener, Arc::new(store)).await
     }
 

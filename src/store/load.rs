@@ -20,9 +20,9 @@ const HEAD_AND_LAST_IDS: &str = "SELECT journal_head.seq AS head,
 
 /// Loads the state on the connection that writes, so that no turn comes between two reads.
 pub(super) async fn run(connection: &mut Connection) -> Result<State, StoreError> {
-    sql(BEGIN_READ).execute(&mut *connection).await.map_err(failed("begin to load the state"))?;
+    connection.control(BEGIN_READ).await.map_err(failed("begin to load the state"))?;
     let loaded = read(&mut Tx::on(connection)).await;
-    sql("ROLLBACK").execute(connection).await.map_err(failed("end loading the state"))?;
+    connection.control("ROLLBACK").await.map_err(failed("end loading the state"))?;
     loaded
 }
 
@@ -95,3 +95,6 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![HEAD_AND_LAST_IDS];
