@@ -27,7 +27,7 @@ use crate::config::{self, Diagnostics, Loaded};
 use crate::engine::turns::OriginOf;
 use crate::engine::{self, Engine, EngineError};
 use crate::fleet::Fleet;
-use crate::leader::{self, Keeper, Leadership};
+use crate::leader::{Keeper, Leadership};
 use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
 use crate::sources::webhook::{self, route::Hooks};
@@ -49,16 +49,16 @@ const LOCAL_LABEL: &str = "local";
 pub struct Options {
     /// The configuration's file.
     pub file: PathBuf,
-    /// The folder for the database, mirrors, logs and workspaces.
+    /// The folder for mirrors, logs and workspaces, and for the database unless it is elsewhere.
     pub data: PathBuf,
+    /// Where the database is.
+    pub database: Database,
     /// The address to listen on; port 0 for any that is free.
     pub listen: SocketAddr,
     /// Whether the built-in worker is started.
     pub worker: bool,
     /// Whether this is the demo, which the pages say.
     pub demo: bool,
-    /// The database.
-    pub database: Database,
     /// Where other masters reach this one, as a URL; `None` for the address that it listens on.
     pub advertise: Option<String>,
     /// The folder of logs; `None` for the one in `data`. Masters on one database share it.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gristmill_model::{DeliveryId, EventBody, Seq};
 
 use super::database::bulk::INSERT_EVENTS;
-use super::database::{BEGIN_WRITE, Connection, broken_rule, failed, is_lost, sql};
+use super::database::{BEGIN_WRITE, Connection, Text, broken_rule, failed, is_lost, sql};
 use super::record::{Record, to_json};
 use super::tx::{Tx, inconsistent};
 use super::{Answer, Blob, CommitError, StoreError, Turn, rows, turn};
@@ -13,6 +13,11 @@ use super::{Answer, Blob, CommitError, StoreError, Turn, rows, turn};
 /// Gives out the turn's numbers, on condition that nobody else has given out any. This row is the fence.
 const MOVE_HEAD: &str = "UPDATE journal_head SET seq = seq + $1 WHERE one = 1 AND seq = $2";
 const FIND_HEAD: &str = "SELECT seq FROM journal_head WHERE one = 1";
+/// Waits until a transaction that writes is over, in whatever way: only then what it did can be seen, or never will.
+const WAIT_FOR_WRITER: Text = Text::Each {
+    sqlite: "SELECT seq FROM journal_head WHERE one = 1",
+    postgres: "SELECT seq FROM journal_head WHERE one = 1 FOR UPDATE",
+};
 const FIND_EVENT: &str = "SELECT at, body FROM event WHERE seq = $1";
 const INSERT_ANSWER: &str = "INSERT INTO answer (key, request_sha256, body, at) VALUES ($1, $2, $3, $4)";
 /// A cursor never goes back.
@@ -23,6 +28,8 @@ const MOVE_CURSOR: &str = "INSERT INTO cursor (consumer, seq) VALUES ($1, $2)
 pub(super) enum Ran {
     /// It is known: committed, or taken back.
     Known(Result<Seq, CommitError>),
+    /// The connection had gone before anything was begun on it.
+    NotBegun(StoreError),
     /// The connection is not fit for another transaction. Nothing was committed.
     Spoilt(CommitError),
     /// The connection went while the turn was being committed: whether it was can only be seen in the tables.
@@ -34,21 +41,21 @@ pub(super) async fn run(connection: &mut Connection, turn: &Turn) -> Ran {
     if let Err(error) = check(turn) {
         return Ran::Known(Err(error.into()));
     }
-    if let Err(error) = sql(BEGIN_WRITE).execute(&mut *connection).await {
+    if let Err(error) = connection.control(BEGIN_WRITE).await {
         let is_lost = is_lost(&error);
-        let error = failed("begin a turn")(error).into();
-        return if is_lost { Ran::Spoilt(error) } else { Ran::Known(Err(error)) };
+        let error = failed("begin a turn")(error);
+        return if is_lost { Ran::NotBegun(error) } else { Ran::Known(Err(error.into())) };
     }
     let error = match write(&mut Tx::on(connection), turn).await {
-        Ok(head) => match sql("COMMIT").execute(&mut *connection).await {
-            Ok(_) => return Ran::Known(Ok(head)),
+        Ok(head) => match connection.control("COMMIT").await {
+            Ok(()) => return Ran::Known(Ok(head)),
             Err(error) if is_lost(&error) => return Ran::Unknown(failed("commit a turn")(error)),
             Err(error) => refused(error).into(),
         },
         Err(error) => error,
     };
-    match sql("ROLLBACK").execute(connection).await {
-        Ok(_) => Ran::Known(Err(error)),
+    match connection.control("ROLLBACK").await {
+        Ok(()) => Ran::Known(Err(error)),
         Err(_) => Ran::Spoilt(error),
     }
 }
@@ -65,14 +72,13 @@ fn refused(error: sqlx::Error) -> StoreError {
 /// counts as not committed: it may be repeated.
 pub(super) async fn is_there(connection: &mut Connection, turn: &Turn) -> Result<bool, StoreError> {
     let Some(first) = turn.events.first() else { return Ok(false) };
-    let row = sql(FIND_EVENT)
-        .bind(turn.expected_head.next().0)
-        .fetch_optional(connection)
-        .await
-        .map_err(failed("look for a turn's events"))?;
+    const DOING: &str = "see whether a turn was committed";
+    sql(WAIT_FOR_WRITER).fetch_optional(&mut *connection).await.map_err(failed(DOING))?;
+    let find = sql(FIND_EVENT).bind(turn.expected_head.next().0);
+    let row = find.fetch_optional(connection).await.map_err(failed(DOING))?;
     let Some(row) = row else { return Ok(false) };
     let row = Record::of("event", &row);
-    Ok(row.time("at")? == turn.at && row.text("body")? == to_json(first))
+    Ok(row.time("at")? == turn.at && row.json::<EventBody>("body")? == *first)
 }
 
 async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Seq, CommitError> {
@@ -103,7 +109,7 @@ async fn write_journal(tx: &mut Tx<'_>, turn: &Turn) -> Result<(), StoreError> {
     if turn.events.is_empty() {
         return Ok(());
     }
-    let events = sql(INSERT_EVENTS).bind(turn.expected_head.0).bind(turn.at.0).bind(to_json(&turn.events));
+    let events = sql(INSERT_EVENTS).bind(turn.expected_head.0).bind(turn.at.0).bind_list(to_json(&turn.events));
     tx.many("event", turn.expected_head.next(), turn.events.len(), events).await
 }
 
@@ -156,3 +162,6 @@ fn check(turn: &Turn) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![MOVE_HEAD, FIND_HEAD, WAIT_FOR_WRITER, FIND_EVENT, INSERT_ANSWER, MOVE_CURSOR];

@@ -168,9 +168,10 @@ async fn restore(
     let turn = Turn { expected_head: before, at: now, events: vec![event], ..Turn::default() };
     match commit::run(connection, &turn).await {
         Ran::Known(Ok(head)) => Ok(Restored { epoch, head, last }),
-        Ran::Known(Err(CommitError::Store(error))) | Ran::Spoilt(CommitError::Store(error)) | Ran::Unknown(error) => {
-            Err(error)
-        }
+        Ran::Known(Err(CommitError::Store(error)))
+        | Ran::Spoilt(CommitError::Store(error))
+        | Ran::NotBegun(error)
+        | Ran::Unknown(error) => Err(error),
         Ran::Known(Err(error)) | Ran::Spoilt(error) => {
             Err(StoreError::Inconsistent { table: "journal_head", id: before.to_string(), why: error.to_string() })
         }

@@ -47,6 +47,20 @@ pub enum StoreError {
         /// What it must be at least.
         wanted: String,
     },
+    /// The server does not let us in, or is not there.
+    #[error(
+        "cannot reach the database {server}: is PostgreSQL running there, and may this user use that database? Its name, \
+         user and password come from the address given, PGPASSWORD or the password file"
+    )]
+    Unreached {
+        /// Which database and where, without any password.
+        server: String,
+        /// Whether trying again later may help by itself.
+        is_transient: bool,
+        /// What was said.
+        #[source]
+        source: Source,
+    },
     /// The address of a database cannot be read.
     #[error("this is no address of a database: {why}; one looks like postgres://user@host:5432/gristmill")]
     Address {
@@ -159,7 +173,7 @@ pub enum StoreError {
 impl StoreError {
     /// Says whether trying again later may help without anybody doing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Io { is_transient: true, .. })
+        matches!(self, Self::Io { is_transient: true, .. } | Self::Unreached { is_transient: true, .. })
     }
 }
 

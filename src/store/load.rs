@@ -23,9 +23,9 @@ const FLOORS: &str = "SELECT noun, last FROM number_floor LIMIT 100";
 
 /// Loads the state on the connection that writes, so that no turn comes between two reads.
 pub(super) async fn run(connection: &mut Connection) -> Result<State, StoreError> {
-    sql(BEGIN_READ).execute(&mut *connection).await.map_err(failed("begin to load the state"))?;
+    connection.control(BEGIN_READ).await.map_err(failed("begin to load the state"))?;
     let loaded = read(&mut Tx::on(connection)).await;
-    sql("ROLLBACK").execute(connection).await.map_err(failed("end loading the state"))?;
+    connection.control("ROLLBACK").await.map_err(failed("end loading the state"))?;
     loaded
 }
 
@@ -104,3 +104,6 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![HEAD_AND_LAST_IDS];

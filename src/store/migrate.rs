@@ -48,6 +48,12 @@ const COUNT_TABLES: Text = Text::Each {
     postgres: "SELECT COUNT(*) AS tables, COUNT(*) FILTER (WHERE table_name = 'schema_version') AS ours
         FROM information_schema.tables WHERE table_schema = current_schema()",
 };
+/// Bringing a schema up to date may take long, and whoever waits for the other who does it must wait longer than usual.
+const BE_PATIENT: Text = Text::Each {
+    sqlite: "SELECT 1",
+    postgres: "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '60s', false)",
+};
+const BE_AS_BEFORE: Text = Text::Each { sqlite: "SELECT 1", postgres: "RESET ALL" };
 /// Two masters that start together bring the schema up to date one after the other. The number is `grist` in ASCII.
 const TAKE_MIGRATION_LOCK: Text = Text::Each { sqlite: "SELECT 1", postgres: "SELECT pg_advisory_lock(444033987444)" };
 const FREE_MIGRATION_LOCK: Text =
@@ -72,11 +78,13 @@ pub(super) async fn apply_all(
     place: &str,
     migrations: &[Migration],
 ) -> Result<(), StoreError> {
+    run(connection, BE_PATIENT).await?;
     run(connection, TAKE_MIGRATION_LOCK).await?;
     let applied = apply_missing(connection, place, migrations).await;
     // A connection that broke has let go of it.
     let freed = run(connection, FREE_MIGRATION_LOCK).await;
-    applied.and(freed)
+    applied.and(freed)?;
+    run(connection, BE_AS_BEFORE).await
 }
 
 async fn apply_missing(connection: &mut Connection, place: &str, migrations: &[Migration]) -> Result<(), StoreError> {
@@ -145,3 +153,15 @@ async fn run(connection: &mut Connection, text: Text) -> Result<(), StoreError> 
 fn sha256_of(connection: &Connection, migration: &Migration) -> String {
     Digest::of(connection.text_of(migration.text).as_bytes()).0
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    CREATE_VERSIONS,
+    COUNT_TABLES,
+    BE_PATIENT,
+    BE_AS_BEFORE,
+    TAKE_MIGRATION_LOCK,
+    FREE_MIGRATION_LOCK,
+    LIST_VERSIONS,
+    INSERT_VERSION
+];

@@ -26,7 +26,7 @@ mod tx;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -102,16 +102,7 @@ impl Store {
     pub async fn open_database(folder: &Path, database: &Database) -> Result<Self, StoreError> {
         let lock = lock::take_soon(folder).await?;
         let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
-        let place = match database {
-            Database::Embedded => {
-                let file = folder.join(DATABASE_FILE);
-                // Its companions (the write-ahead log) get the same permissions. The file must be closed before SQLite
-                // opens it: closing it later would let go of SQLite's own locks.
-                drop(lock::open_private(&file).map_err(unusable)?);
-                Place::Sqlite(file)
-            }
-            Database::Server(url) => Place::Postgres(Box::new(Server::parse(url)?)),
-        };
+        let place = Place::of(folder, database)?;
         let is_shared = matches!(place, Place::Postgres(_));
         let mut connection = place.open_writer().await?;
         migrate::bring_up_to_date(&mut connection, &place.to_string()).await?;

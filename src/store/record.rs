@@ -4,7 +4,7 @@ use gristmill_model::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
-use super::database::{Cell, Row};
+use super::database::{Cell, Json, Row};
 
 /// One row of `table`, for reading.
 #[derive(Clone, Copy)]
@@ -111,7 +111,7 @@ impl<'r> Record<'r> {
 
     /// Gives what is stored as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
-        let text: String = self.value(column)?;
+        let Json(text) = self.value(column)?;
         serde_json::from_str(&text).map_err(|error| self.unreadable(column, &error.to_string()))
     }
 

@@ -4,6 +4,8 @@
 //! nothing: the job is done by this thread, from begin to commit, and only its answer goes nowhere. Not even the end of
 //! the runtime that the callers live in interrupts a transaction.
 
+use std::time::{Duration, Instant};
+
 use gristmill_model::Seq;
 use gristmill_schedulers::State;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +18,11 @@ use super::{CommitError, StoreError, Turn, commit, load};
 
 /// Jobs that may wait; one more makes its caller wait to hand it in.
 const JOBS_WAITING_MAX: usize = 64;
+
+/// How long a turn is looked for whose commit nobody saw the end of: longer than a server takes to recover from a crash.
+const LOOK_FOR_MAX: Duration = Duration::from_secs(120);
+/// The pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 enum Job {
     Commit(Turn, oneshot::Sender<Result<Seq, CommitError>>),
@@ -98,8 +105,18 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) async fn commit(&mut self, turn: Turn) -> Result<Seq, CommitError> {
-        match commit::run(self.connection().await?, &turn).await {
+        let mut ran = commit::run(self.connection().await?, &turn).await;
+        if let Ran::NotBegun(_) = ran {
+            // It broke while nobody used it: the server was started again, or something between ended it.
+            self.close().await;
+            ran = commit::run(self.connection().await?, &turn).await;
+        }
+        match ran {
             Ran::Known(result) => result,
+            Ran::NotBegun(error) => {
+                self.close().await;
+                Err(error.into())
+            }
             Ran::Spoilt(error) => {
                 tracing::warn!(
                     "the database connection is opened again, because a transaction could not be taken back"
@@ -112,19 +129,45 @@ impl Desk {
         }
     }
 
-    /// Looks on a new connection whether a turn was committed whose end was not seen.
+    /// Looks on a new connection whether a turn was committed whose end was not seen. Nobody is answered before that is
+    /// known: neither answer could be taken back.
     async fn look_for(&mut self, turn: &Turn, error: StoreError) -> Result<Seq, CommitError> {
         tracing::warn!("the database went while a turn was being committed; looking whether it was");
-        self.close().await;
-        if commit::is_there(self.connection().await?, turn).await? {
-            let count = i64::try_from(turn.events.len()).expect("the number of events was checked");
-            return Ok(Seq(turn.expected_head.0 + count));
+        let until = Instant::now() + LOOK_FOR_MAX;
+        loop {
+            self.close().await;
+            match self.is_there(turn).await {
+                Ok(true) => {
+                    let count = i64::try_from(turn.events.len()).expect("the number of events was checked");
+                    return Ok(Seq(turn.expected_head.0 + count));
+                }
+                Ok(false) => return Err(error.into()),
+                Err(problem) if problem.is_transient() && Instant::now() < until => {
+                    tracing::warn!("{}", crate::chain::chain(&problem));
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(problem) => return Err(problem.into()),
+            }
         }
-        Err(error.into())
+    }
+
+    async fn is_there(&mut self, turn: &Turn) -> Result<bool, StoreError> {
+        commit::is_there(self.connection().await?, turn).await
     }
 
     pub(super) async fn load(&mut self) -> Result<State, StoreError> {
-        load::run(self.connection().await?).await
+        let loaded = load::run(self.connection().await?).await;
+        let Err(error) = loaded else { return loaded };
+        // Whatever it was, a new connection is in no transaction; and if the old one had broken, it is all that is needed.
+        self.close().await;
+        if !error.is_transient() {
+            return Err(error);
+        }
+        let loaded = load::run(self.connection().await?).await;
+        if loaded.is_err() {
+            self.close().await;
+        }
+        loaded
     }
 
     /// A connection that broke is left to the next turn to open again.

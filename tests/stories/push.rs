@@ -1,9 +1,11 @@
 //! From a push to a build, over one and several repositories.
 
+use gristmill::store::Database;
 use gristmill_model::BuildId;
 use serde_json::json;
 
 use crate::support::World;
+use crate::support::postgres::Postgres;
 
 /// The configuration that the README begins with.
 pub(crate) const SMALLEST: &str = "
@@ -24,7 +26,16 @@ schedulers:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_becomes_a_build_with_a_log() {
-    let (world, repositories) = World::start(SMALLEST, &["app"]).await;
+    tell_a_push(Database::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_becomes_a_build_with_a_log_on_postgresql() {
+    tell_a_push(Database::Server(Postgres::shared().database())).await;
+}
+
+async fn tell_a_push(database: Database) {
+    let (mut world, repositories) = World::start_on(database, SMALLEST, &["app"]).await;
     assert_eq!(world.builds().await, Vec::<String>::new(), "first sight builds nothing");
     let revision = repositories[0].push("main", "teach it", &[("Makefile", "check:\n\t@echo all is well\n")]);
     world.notice("app").await;
@@ -37,6 +48,14 @@ async fn a_push_becomes_a_build_with_a_log() {
     assert!(world.log(BuildId(1), 1).await.ends_with("all is well\n"));
     let change = world.get(&format!("/api/v1/changes/{}", &revision[..10])).await;
     assert_eq!(change["verdicts"][0]["verdict"], "built");
+    let events = world.get("/api/v1/events?since=0").await;
+
+    world.restart().await;
+    assert_eq!(world.get("/api/v1/builds/1").await, build);
+    let seen = world.http().get(world.url("/builds/1")).send().await.unwrap();
+    assert!(seen.status().is_success());
+    assert!(seen.text().await.unwrap().contains("make check"));
+    assert_eq!(world.get("/api/v1/events?since=0").await["items"][0], events["items"][0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

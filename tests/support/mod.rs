@@ -13,6 +13,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use gristmill::service::{Options, Service};
+use gristmill::store::Database;
 use gristmill_model::{BuildId, RepositoryName};
 use serde_json::Value;
 
@@ -91,15 +92,21 @@ pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     service: Option<Service>,
     http: reqwest::Client,
+    database: Database,
 }
 
 impl World {
     /// Makes repositories, and a service over them. In `config`, `FOLDER` stands for the folder of the repositories.
     pub(crate) async fn start(config: &str, repositories: &[&str]) -> (Self, Vec<Repository>) {
+        Self::start_on(Database::Embedded, config, repositories).await
+    }
+
+    /// The same on another database.
+    pub(crate) async fn start_on(database: Database, config: &str, repositories: &[&str]) -> (Self, Vec<Repository>) {
         set_up_process();
         let folder = tempfile::tempdir().unwrap();
         let repositories = repositories.iter().map(|name| Repository::make(folder.path(), name)).collect();
-        let mut world = Self { folder, service: None, http: reqwest::Client::new() };
+        let mut world = Self { folder, service: None, http: reqwest::Client::new(), database };
         world.configure(config);
         world.restart().await;
         (world, repositories)
@@ -118,7 +125,9 @@ impl World {
     /// Stops the service if it runs, and starts it again over the same data. Every repository has been seen then.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
-        let options = Options::new(self.file(), self.folder.path().join("data"), ([127, 0, 0, 1], 0).into());
+        let data = self.folder.path().join("data");
+        let database = self.database.clone();
+        let options = Options { database, ..Options::new(self.file(), data, ([127, 0, 0, 1], 0).into()) };
         let service = soon("the start", Service::start(options)).await.unwrap_or_else(|problem| panic!("{problem}"));
         self.service = Some(service);
         let names: Vec<RepositoryName> = self.service().engine().catalog().repositories.keys().cloned().collect();

@@ -98,11 +98,6 @@ impl Postgres {
         format!("postgres://gristmill@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Gives the port.
-    pub(crate) fn port(&self) -> u16 {
-        self.port.try_into().expect("a port is small")
-    }
-
     /// Runs a statement in a database behind everybody's back; gives the first column of its rows, which are texts.
     pub(crate) fn ask(&self, database: &str, text: &str) -> Vec<String> {
         ask(&self.url(database), text).unwrap_or_else(|error| panic!("{text}: {error}"))

@@ -62,3 +62,12 @@ pub(in crate::store) const GIVE_VERDICTS: Text = Text::Each {
             until = excluded.until, reasons = excluded.reasons, place = excluded.place, at = excluded.at
         WHERE verdict.kind = 'held'",
 };
+
+#[cfg(test)]
+crate::store::database::statements![
+    INSERT_EVENTS,
+    INSERT_REQUESTS,
+    INSERT_EDGES,
+    INSERT_BUILDSET_CHANGES,
+    GIVE_VERDICTS
+];

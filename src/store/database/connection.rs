@@ -4,8 +4,10 @@ use sqlx::postgres::{PgArguments, PgConnection, PgPool, Postgres};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
+use super::postgres;
 use super::row::Row;
-use super::statement::{Statement, Text, Value};
+use super::statement::{Statement, Text, Value, sql};
+use super::text;
 
 /// One connection.
 #[derive(Debug)]
@@ -35,6 +37,18 @@ impl Connection {
         }
     }
 
+    /// Begins or ends a transaction. A server is told so in one packet, however often it has been told before.
+    pub(in crate::store) async fn control(&mut self, text: impl Into<Text>) -> Result<(), sqlx::Error> {
+        let text = text.into();
+        match self {
+            Self::Sqlite(_) => sql(text).execute(self).await.map(drop),
+            Self::Postgres(connection) => {
+                let told = sqlx::raw_sql(text.postgres()).execute(&mut **connection);
+                postgres::answered(told).await.map(drop)
+            }
+        }
+    }
+
     /// Gives the text for its kind of database.
     pub(in crate::store) fn text_of(&self, text: Text) -> &'static str {
         match self {
@@ -48,7 +62,7 @@ impl Connection {
         use sqlx::Connection as _;
         match self {
             Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(connection) => connection.close().await,
+            Self::Postgres(connection) => postgres::close(*connection).await,
         }
     }
 }
@@ -97,7 +111,7 @@ macro_rules! on {
             }
             Seat::Connection(Connection::Postgres(connection)) => {
                 let ($query, $executor) = (for_postgres($statement), &mut **connection);
-                $postgres
+                postgres::answered(async { $postgres }).await
             }
             Seat::Pool(Pool::Postgres($executor)) => {
                 let $query = for_postgres($statement);
@@ -131,19 +145,16 @@ fn for_sqlite(statement: Statement) -> Query<'static, Sqlite, SqliteArguments> {
     statement.values.into_iter().fold(sqlx::query(statement.text.sqlite()), |query, value| match value {
         Value::Int(number) => query.bind(number),
         Value::Text(text) => query.bind(text),
+        Value::List(json) => query.bind(json),
         Value::Bytes(bytes) => query.bind(bytes),
     })
 }
 
-/// A zero character, which PostgreSQL has no place for in a text, becomes the sign for what cannot be shown.
 fn for_postgres(statement: Statement) -> Query<'static, Postgres, PgArguments> {
     statement.values.into_iter().fold(sqlx::query(statement.text.postgres()), |query, value| match value {
         Value::Int(number) => query.bind(number),
-        Value::Text(text) => query.bind(text.map(without_zero)),
+        Value::Text(text) => query.bind(text.map(text::kept)),
+        Value::List(json) => query.bind(text::kept_json(json)),
         Value::Bytes(bytes) => query.bind(bytes),
     })
-}
-
-fn without_zero(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }

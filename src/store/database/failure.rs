@@ -14,6 +14,9 @@ enum Means {
     Defect,
 }
 
+/// PostgreSQL ended the connection because a transaction was idle for too long.
+const TOO_IDLE: &str = "25P03";
+
 /// Says what an error means: for `map_err`, where no rule of the tables can have been broken.
 pub(in crate::store) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |error| classify(doing, error)
@@ -37,12 +40,17 @@ pub(in crate::store) fn broken_rule(error: &sqlx::Error) -> Option<String> {
     matches!(means(error), Means::Rule).then(|| database.message().to_owned())
 }
 
+/// Says whether trying again later may help by itself.
+pub(super) fn is_passing(error: &sqlx::Error) -> bool {
+    matches!(means(error), Means::Passing)
+}
+
 /// Says whether the connection went while a statement ran, so that nobody knows whether it was carried out.
 pub(in crate::store) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
         sqlx::Error::Database(database) => {
-            database.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+            database.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == TOO_IDLE)
         }
         _ => false,
     }
@@ -80,7 +88,7 @@ fn sqlite(code: &str) -> Means {
 fn postgres(code: &str) -> Means {
     match code {
         // Too many connections, a failed serialisation, a deadlock, a lock that is held, a statement that took too long.
-        "53300" | "40001" | "40P01" | "55P03" | "57014" => Means::Passing,
+        "53300" | "40001" | "40P01" | "55P03" | "57014" | TOO_IDLE => Means::Passing,
         _ => match code.get(..2) {
             // No connection, no room, stopped by its operator, failed in its system.
             Some("08" | "53" | "57" | "58") => Means::Passing,

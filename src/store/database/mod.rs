@@ -4,7 +4,7 @@
 //! FROM`, 64-bit integers, text and bytes. Where they differ a statement has one text for each ([`Text::Each`]).
 //!
 //! In reading order: [`statement`] is a text with its values, [`row`] what comes back, [`connection`] what runs it;
-//! [`failure`] says what an error means; [`sqlite`] and [`postgres`] open and set up; [`bulk`] has the statements that
+//! `text` is what becomes of zero characters; [`failure`] says what an error means; [`sqlite`] and [`postgres`] open and set up; [`bulk`] has the statements that
 //! write many rows from one list.
 
 pub(super) mod bulk;
@@ -14,13 +14,16 @@ pub(super) mod postgres;
 pub(super) mod row;
 pub(super) mod sqlite;
 pub(super) mod statement;
+mod text;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub(super) use connection::{Connection, Pool};
 pub(super) use failure::{broken_rule, failed, is_lost};
-pub(super) use row::{Cell, Row};
+pub(super) use row::{Cell, Json, Row};
+#[cfg(test)]
+pub(super) use statement::statements;
 pub(super) use statement::{Statement, Text, sql};
 
 /// PostgreSQL's text for the numbers of the JSON list at a place, where SQLite has `(SELECT value FROM json_each($1))`.
@@ -35,7 +38,7 @@ macro_rules! postgres_ids {
 }
 pub(super) use postgres_ids;
 
-use super::StoreError;
+use super::{DATABASE_FILE, Database, StoreError, lock};
 
 /// Where a database is, and of which kind.
 #[derive(Debug, Clone)]
@@ -47,6 +50,21 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// Says where the database of a data folder is. Its file is made if it is not there.
+    pub(super) fn of(folder: &Path, database: &Database) -> Result<Self, StoreError> {
+        match database {
+            Database::Embedded => {
+                let file = folder.join(DATABASE_FILE);
+                // Its companions (the write-ahead log) get the same permissions. The file must be closed before SQLite
+                // opens it: closing it later would let go of SQLite's own locks.
+                let made = lock::open_private(&file).map(drop);
+                made.map_err(|source| StoreError::Folder { folder: folder.to_owned(), source })?;
+                Ok(Self::Sqlite(file))
+            }
+            Database::Server(url) => Ok(Self::Postgres(Box::new(postgres::Server::parse(url)?))),
+        }
+    }
+
     /// Opens the connection that writes, and checks that it keeps what it acknowledges.
     pub(super) async fn open_writer(&self) -> Result<Connection, StoreError> {
         match self {
@@ -84,3 +102,6 @@ impl fmt::Display for Place {
         }
     }
 }
+
+#[cfg(test)]
+statements![BEGIN_WRITE, BEGIN_READ];

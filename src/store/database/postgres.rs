@@ -1,13 +1,14 @@
 //! PostgreSQL: how a server is reached, and which settings keep what is acknowledged.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Row as _};
 
-use super::failed;
+use super::{failed, failure};
 use crate::store::StoreError;
 
 /// The oldest version that is tested, as `server_version_num` says it: 14.
@@ -20,6 +21,11 @@ const LOCK_WAIT_MAX: &str = "5s";
 const IDLE_IN_TRANSACTION_MAX: &str = "15s";
 /// How long opening a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long an answer is waited for: longer than the server lets a statement take, so that only a server that cannot be
+/// reached any more is given up.
+const ANSWER_MAX: Duration = Duration::from_secs(45);
+/// How long closing a connection in order may take.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// Connections for readers.
 const READERS: u32 = 8;
 /// How long a reader waits for a connection.
@@ -72,11 +78,11 @@ impl fmt::Debug for Server {
 
 /// Opens the connection that writes, and checks that it keeps what it acknowledges.
 pub(super) async fn open_writer(server: &Server) -> Result<PgConnection, StoreError> {
-    let connecting = tokio::time::timeout(CONNECT_MAX, server.options.connect());
-    let mut connection = match connecting.await {
-        Ok(connected) => connected.map_err(failed("reach the database"))?,
-        Err(_) => return Err(failed("reach the database")(sqlx::Error::PoolTimedOut)),
-    };
+    let mut connection = reach(server).await.map_err(|source| StoreError::Unreached {
+        server: server.to_string(),
+        is_transient: failure::is_passing(&source),
+        source: Box::new(source),
+    })?;
     check_version(&mut connection).await?;
     let found: String = ask(&mut connection, "SELECT current_setting('synchronous_commit')").await?;
     // Everything else than these two may lose what was acknowledged when the server's machine loses power.
@@ -90,6 +96,11 @@ pub(super) async fn open_writer(server: &Server) -> Result<PgConnection, StoreEr
     Ok(connection)
 }
 
+async fn reach(server: &Server) -> Result<PgConnection, sqlx::Error> {
+    let reached = tokio::time::timeout(CONNECT_MAX, server.options.connect()).await;
+    reached.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+}
+
 /// Makes the connections for readers, which cannot write; each is opened when it is first needed.
 pub(super) fn open_readers(server: &Server) -> PgPool {
     PgPoolOptions::new()
@@ -99,11 +110,28 @@ pub(super) fn open_readers(server: &Server) -> PgPool {
         .connect_lazy_with(server.options.clone().options([("default_transaction_read_only", "on")]))
 }
 
+/// Waits for an answer on the connection that writes. One that does not come leaves the connection in doubt.
+pub(super) async fn answered<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(ANSWER_MAX, answer).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+}
+
+/// Closes a connection, whoever is at its other end.
+pub(super) async fn close(connection: PgConnection) -> Result<(), sqlx::Error> {
+    use sqlx::Connection as _;
+    let closed = tokio::time::timeout(CLOSE_MAX, connection.close()).await;
+    closed.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+}
+
 async fn check_version(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let found: String = ask(connection, "SELECT current_setting('server_version_num')").await?;
-    if found.parse().unwrap_or(0) < VERSION_MIN {
-        let found = format!("PostgreSQL {}", ask(connection, "SELECT current_setting('server_version')").await?);
-        return Err(StoreError::ServerTooOld { found, wanted: (VERSION_MIN / 10_000).to_string() });
+    let number = ask(connection, "SELECT current_setting('server_version_num')").await?;
+    let name = ask(connection, "SELECT current_setting('server_version')").await?;
+    refuse_old(&number, &name)
+}
+
+fn refuse_old(number: &str, name: &str) -> Result<(), StoreError> {
+    if number.parse().unwrap_or(0) < VERSION_MIN {
+        let wanted = (VERSION_MIN / 10_000).to_string();
+        return Err(StoreError::ServerTooOld { found: format!("PostgreSQL {name}"), wanted });
     }
     Ok(())
 }
@@ -116,6 +144,14 @@ async fn ask(connection: &mut PgConnection, text: &'static str) -> Result<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_server_is_refused_with_both_versions() {
+        refuse_old("140000", "14.0").unwrap();
+        let error = refuse_old("130014", "13.14 (Debian 13.14-1)").unwrap_err().to_string();
+        assert!(error.contains("PostgreSQL 13.14") && error.contains("needs PostgreSQL 14 or newer"), "{error}");
+        refuse_old("CockroachDB", "CockroachDB").unwrap_err();
+    }
 
     #[test]
     fn a_server_is_named_without_its_password() {

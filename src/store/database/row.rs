@@ -4,6 +4,8 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 
+use super::text;
+
 /// One row of an answer.
 pub(in crate::store) enum Row {
     /// SQLite's.
@@ -51,8 +53,21 @@ impl Cell for String {
     fn read(row: &Row, column: &'static str) -> Result<Option<Self>, sqlx::Error> {
         match row {
             Row::Sqlite(row) => row.try_get(column),
-            Row::Postgres(row) => row.try_get(column),
+            Row::Postgres(row) => Ok(row.try_get::<Option<Self>, _>(column)?.map(text::given)),
         }
+    }
+}
+
+/// A text that is JSON.
+pub(in crate::store) struct Json(pub(in crate::store) String);
+
+impl Cell for Json {
+    fn read(row: &Row, column: &'static str) -> Result<Option<Self>, sqlx::Error> {
+        let json: Option<String> = match row {
+            Row::Sqlite(row) => row.try_get(column)?,
+            Row::Postgres(row) => row.try_get::<Option<String>, _>(column)?.map(text::given_json),
+        };
+        Ok(json.map(Self))
     }
 }
 

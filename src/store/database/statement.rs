@@ -46,6 +46,8 @@ pub(in crate::store) enum Value {
     Int(Option<i64>),
     /// A text.
     Text(Option<String>),
+    /// A list of things to write, as JSON, which the database takes apart.
+    List(String),
     /// Bytes.
     Bytes(Vec<u8>),
 }
@@ -115,6 +117,12 @@ impl Statement {
         self
     }
 
+    /// Gives the next place a list, as JSON.
+    pub(in crate::store) fn bind_list(mut self, json: String) -> Self {
+        self.values.push(Value::List(json));
+        self
+    }
+
     /// Runs it, and gives how many rows it wrote.
     pub(in crate::store) async fn execute<'c>(self, seat: impl Into<Seat<'c>>) -> Result<u64, sqlx::Error> {
         seat.into().execute(self).await
@@ -138,3 +146,15 @@ impl Statement {
         self.fetch_optional(seat).await?.ok_or(sqlx::Error::RowNotFound)
     }
 }
+
+/// Makes the list of a file's statements, for the tests that run each of them. One that is forgotten is found by them too.
+#[cfg(test)]
+macro_rules! statements {
+    ($($name:ident),* $(,)?) => {
+        pub(in crate::store) fn statements() -> Vec<(&'static str, $crate::store::database::Text)> {
+            vec![$((stringify!($name), $crate::store::database::Text::from($name))),*]
+        }
+    };
+}
+#[cfg(test)]
+pub(in crate::store) use statements;

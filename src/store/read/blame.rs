@@ -238,3 +238,6 @@ fn ranges_between(good: &StampSet, later: &StampSet) -> Suspects {
         })
         .collect()
 }
+
+#[cfg(test)]
+crate::store::database::statements![FACTS, OWN, LAST_GOOD, BETWEEN];

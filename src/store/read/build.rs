@@ -423,3 +423,21 @@ impl Reader {
         })
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    BUILD,
+    RUNNING,
+    OF_BUILDSET,
+    ALL,
+    BY_OUTCOME,
+    BY_BRANCH,
+    BY_BUILDER,
+    BY_BUILDER_AND_BRANCH,
+    OPEN_IN_STATE,
+    OF_CHANGE,
+    STEPS,
+    MAKING,
+    ATTEMPTS,
+    NEIGHBOURS
+];

@@ -314,3 +314,16 @@ impl Reader {
         }))
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    BUILDSET,
+    ALL,
+    BY_SCHEDULER,
+    BY_PROJECT,
+    BY_SCHEDULER_AND_PROJECT,
+    OF_CHANGE,
+    BODY,
+    EDGES,
+    DOWNSTREAM
+];

@@ -159,7 +159,6 @@ pub(super) fn change_row(cells: &Cells<'_>) -> Result<ChangeRow, ReadError> {
 }
 
 pub(super) fn verdict_row(cells: &Cells<'_>) -> Result<VerdictRow, ReadError> {
-    let place: String = cells.text("place")?;
     Ok(VerdictRow {
         change: cells.id("change", ChangeId)?,
         scheduler: cells.text("scheduler")?,
@@ -167,7 +166,7 @@ pub(super) fn verdict_row(cells: &Cells<'_>) -> Result<VerdictRow, ReadError> {
         buildset: cells.opt_id("buildset", BuildsetId)?,
         until: cells.opt_time("until")?,
         reasons: cells.json("reasons")?,
-        place: serde_json::from_str::<Place>(&place).map_or(place, |place| place.to_string()),
+        place: cells.json::<Place>("place")?.to_string(),
         at: cells.time("at")?,
     })
 }
@@ -334,3 +333,17 @@ pub fn reason_json(reason: &Reason) -> serde_json::Value {
     }
     value
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    ALL,
+    BY_REPOSITORY,
+    BY_BRANCH,
+    BY_REPOSITORY_AND_BRANCH,
+    OF_BUILDSET,
+    BY_IDS,
+    BY_SHA,
+    BODY,
+    VERDICTS_OF_CHANGE,
+    VERDICTS_FOR_BUILDSET
+];

@@ -165,3 +165,19 @@ impl Reader {
         statement.fetch_all(self.pool()).await.map_err(failed(doing))
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    HEAD,
+    EVENTS_AFTER,
+    CURSOR,
+    ANY_DUE,
+    MESSAGE_BY_KEY,
+    DELIVERY_BY_KEY,
+    DELIVERY_BODY,
+    CATALOG_TEXT,
+    ACTIVE_CATALOG,
+    DUE_MESSAGES,
+    NEXT_DUE,
+    ANSWER
+];

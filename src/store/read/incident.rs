@@ -190,3 +190,6 @@ impl Reader {
         Ok(incidents)
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![OPEN, CLOSED, ALL, ONE, BUILDERS];

@@ -60,3 +60,6 @@ impl Reader {
         super::row::read_all(&rows, |cells| Ok((cells.int("id")?, cells.id("buildset", BuildsetId)?)))
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![OLDEST, BUILDSETS_OF_BUILDS, BUILDSETS_OF_REQUESTS];

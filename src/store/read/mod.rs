@@ -63,3 +63,22 @@ impl Reader {
         &self.pool
     }
 }
+
+/// Lists every statement, by file.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::database::Text)>)> {
+    vec![
+        ("read/blame.rs", blame::statements()),
+        ("read/build.rs", build::statements()),
+        ("read/buildset.rs", buildset::statements()),
+        ("read/change.rs", change::statements()),
+        ("read/follow.rs", follow::statements()),
+        ("read/incident.rs", incident::statements()),
+        ("read/journal.rs", journal::statements()),
+        ("read/outside.rs", outside::statements()),
+        ("read/overview.rs", overview::statements()),
+        ("read/request.rs", request::statements()),
+        ("read/scheduler.rs", scheduler::statements()),
+        ("read/trouble.rs", trouble::statements()),
+    ]
+}

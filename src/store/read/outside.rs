@@ -313,3 +313,17 @@ impl Reader {
         row.map(|row| Cells(&row).time("at")).transpose()
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    REPOSITORIES,
+    TIPS,
+    DELIVERIES,
+    DELIVERY,
+    WORKERS,
+    SLOTS,
+    MESSAGES,
+    MESSAGES_OF_INCIDENT,
+    MESSAGE,
+    CATALOG
+];

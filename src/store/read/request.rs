@@ -202,3 +202,6 @@ impl Reader {
         }))
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![REQUEST, OF_BUILDSET, WAITING, DIGESTS, NEEDS, NEEDED_BY];

@@ -5,7 +5,7 @@ use serde::Serializer;
 use serde::de::DeserializeOwned;
 
 use super::{LIMIT_DEFAULT, LIMIT_MAX};
-use crate::store::database::{Cell, Row};
+use crate::store::database::{Cell, Json, Row};
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +124,7 @@ impl Cells<'_> {
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, ReadError> {
-        let text: String = self.value(column)?;
+        let Json(text) = self.value(column)?;
         serde_json::from_str(&text).map_err(|error| ReadError::Cell { column, problem: error.to_string() })
     }
 }

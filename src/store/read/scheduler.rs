@@ -131,3 +131,6 @@ impl Reader {
 fn held_row(cells: &Cells<'_>) -> Result<HeldRow, ReadError> {
     Ok(HeldRow { scheduler: cells.text("scheduler")?, change: change_row(cells)?, until: cells.opt_time("until")? })
 }
+
+#[cfg(test)]
+crate::store::database::statements![LAST_VERDICTS, TIMERS, HELD];

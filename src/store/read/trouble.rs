@@ -67,3 +67,6 @@ impl Reader {
         })
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![LAST_CATALOG, SILENT];

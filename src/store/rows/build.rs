@@ -104,3 +104,6 @@ pub(in crate::store) async fn load_open(tx: &mut Tx<'_>, state: &mut State) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![INSERT, START, SUSPEND, RESUMABLE, RESUME, ASK_CANCEL, FINISH, LOAD_OPEN];

@@ -43,7 +43,7 @@ pub(super) async fn created(
     tx.one("buildset", buildset.id, insert).await?;
     let changes = changes_of(&buildset.trigger);
     if !changes.is_empty() {
-        let insert = sql(INSERT_BUILDSET_CHANGES).bind(buildset.id.0).bind(to_json(&changes));
+        let insert = sql(INSERT_BUILDSET_CHANGES).bind(buildset.id.0).bind_list(to_json(&changes));
         tx.many("buildset_change", buildset.id, changes.len(), insert).await?;
     }
     request::created(tx, buildset.id, requests, edges).await?;
@@ -102,3 +102,6 @@ fn trigger_key(buildset: &Buildset) -> String {
         Trigger::Person { .. } => format!("buildset:{}", buildset.id),
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![INSERT, COUNT_DOWN, COUNT_DOWN_BY_BUILD, COMPLETE, LOAD_OPEN];

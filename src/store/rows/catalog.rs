@@ -21,3 +21,6 @@ pub(super) async fn activated(tx: &mut Tx<'_>, hash: &CatalogHash, at: Timestamp
     tx.any("catalog", hash, sql(RETIRE)).await?;
     tx.one("catalog", hash, sql(ACTIVATE).bind(hash.as_str()).bind(at.0)).await
 }
+
+#[cfg(test)]
+crate::store::database::statements![KEEP_TEXT, RETIRE, ACTIVATE];

@@ -52,3 +52,6 @@ fn movement_word(movement: Movement) -> &'static str {
         Movement::Deleted => "deleted",
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![FIRST_TIP, MOVE_TIP, INSERT];

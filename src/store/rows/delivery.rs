@@ -35,3 +35,6 @@ pub(in crate::store) async fn keep_body(
 pub(super) async fn read(tx: &mut Tx<'_>, id: DeliveryId, result: &str) -> Result<(), StoreError> {
     tx.one("delivery", id, sql(READ).bind(id.0).bind(result)).await
 }
+
+#[cfg(test)]
+crate::store::database::statements![INSERT, KEEP_BODY, READ];

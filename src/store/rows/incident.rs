@@ -99,3 +99,6 @@ pub(in crate::store) async fn load_open(tx: &mut Tx<'_>, state: &mut State) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![OPEN, NARROW, BREAK, EASE, CLOSE, LOAD_OPEN, LOAD_BUILDERS];

@@ -52,3 +52,6 @@ pub(super) async fn deferred(
 pub(super) async fn dead(tx: &mut Tx<'_>, id: MessageId, error: &str) -> Result<(), StoreError> {
     tx.one("outbox", id, sql(GIVE_UP).bind(id.0).bind(error)).await
 }
+
+#[cfg(test)]
+crate::store::database::statements![QUEUE, DELIVER, CLAIM, DEFER, GIVE_UP];

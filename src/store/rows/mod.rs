@@ -161,3 +161,26 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
         E::WorkerLeft { worker, .. } => worker::left(tx, worker, at).await,
     }
 }
+
+/// Lists every statement, by file.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::database::Text)>)> {
+    vec![
+        ("rows/build.rs", build::statements()),
+        ("rows/buildset.rs", buildset::statements()),
+        ("rows/catalog.rs", catalog::statements()),
+        ("rows/change.rs", change::statements()),
+        ("rows/delivery.rs", delivery::statements()),
+        ("rows/incident.rs", incident::statements()),
+        ("rows/message.rs", message::statements()),
+        ("rows/recipe.rs", recipe::statements()),
+        ("rows/repository.rs", repository::statements()),
+        ("rows/request.rs", request::statements()),
+        ("rows/standing.rs", standing::statements()),
+        ("rows/step.rs", step::statements()),
+        ("rows/timer.rs", timer::statements()),
+        ("rows/upstream.rs", upstream::statements()),
+        ("rows/verdict.rs", verdict::statements()),
+        ("rows/worker.rs", worker::statements()),
+    ]
+}

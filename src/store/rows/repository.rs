@@ -68,3 +68,6 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![SEEN, FAILING, RECOVERED, RECORD_TIP, LOAD, LOAD_TIPS];

@@ -45,11 +45,11 @@ pub(super) async fn created(
     edges: &[Edge],
 ) -> Result<(), StoreError> {
     if !requests.is_empty() {
-        let insert = sql(INSERT_REQUESTS).bind(to_json(&requests));
+        let insert = sql(INSERT_REQUESTS).bind_list(to_json(&requests));
         tx.many("request", format!("of buildset {buildset}"), requests.len(), insert).await?;
     }
     if !edges.is_empty() {
-        let insert = sql(INSERT_EDGES).bind(to_json(&edges));
+        let insert = sql(INSERT_EDGES).bind_list(to_json(&edges));
         tx.many("edge", format!("of buildset {buildset}"), edges.len(), insert).await?;
     }
     Ok(())
@@ -138,3 +138,14 @@ fn mode_of_word(word: &str) -> Option<NeedMode> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    RELEASE,
+    LEASE,
+    SETTLE_WITHOUT_BUILD,
+    SETTLE_BY_BUILD,
+    READY_AGAIN,
+    LOAD_OPEN,
+    LOAD_EDGES
+];

@@ -78,3 +78,6 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![TURN, MARK, MARK_BY_INCIDENT, LOAD];

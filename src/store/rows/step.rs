@@ -64,3 +64,6 @@ pub(in crate::store) async fn load_open(tx: &mut Tx<'_>, state: &mut State) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![START, FINISH, TRIGGER, LOAD_OPEN];

@@ -42,3 +42,6 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![FIRE, LOAD];

@@ -61,3 +61,6 @@ pub(in crate::store) async fn load_unused(tx: &mut Tx<'_>, state: &mut State) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![INSERT, USE_UP, LOAD_UNUSED];

@@ -1,5 +1,6 @@
 //! What schedulers made of changes: one row per pair; only a held one may be replaced (S3).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use gristmill_model::Verdict;
@@ -16,9 +17,27 @@ pub(super) const LOAD_HELD: &str = "SELECT verdict.change, verdict.scheduler, ve
     FROM verdict JOIN change ON change.id = verdict.change
     WHERE verdict.kind = 'held' ORDER BY verdict.change";
 
-/// Writes verdicts that were given one after the other: by one statement, because every change meets every scheduler.
+/// Writes verdicts that were given one after the other: by few statements, because every change meets every scheduler.
 pub(super) async fn given(tx: &mut Tx<'_>, verdicts: &[&Verdict]) -> Result<(), StoreError> {
-    tx.many("verdict", Pairs(verdicts), verdicts.len(), sql(GIVE_VERDICTS).bind(to_json(&verdicts))).await
+    for different in runs_of_different(verdicts) {
+        let give = sql(GIVE_VERDICTS).bind_list(to_json(&different));
+        tx.many("verdict", Pairs(different), different.len(), give).await?;
+    }
+    Ok(())
+}
+
+/// Cuts a list so that no part says two things of the same change and scheduler: a statement may write a row once.
+fn runs_of_different<'a, 'v>(verdicts: &'a [&'v Verdict]) -> Vec<&'a [&'v Verdict]> {
+    let (mut runs, mut first, mut seen) = (Vec::new(), 0, BTreeSet::new());
+    for (index, verdict) in verdicts.iter().enumerate() {
+        let key = (verdict.change, &verdict.scheduler);
+        if !seen.insert(key) {
+            runs.push(&verdicts[first..index]);
+            (first, seen) = (index, [key].into());
+        }
+    }
+    runs.push(&verdicts[first..]);
+    runs
 }
 
 /// Names verdicts, if anybody wants to know.
@@ -49,3 +68,6 @@ pub(in crate::store) async fn load_held(tx: &mut Tx<'_>, state: &mut State) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![LOAD_HELD];

@@ -43,3 +43,6 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![JOIN, LEAVE, LOAD];

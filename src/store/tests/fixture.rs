@@ -1,9 +1,13 @@
 //! A small world in events, and a store that is held against the fold after every turn.
 
+use std::collections::BTreeMap;
+
 use gristmill_model::*;
 use gristmill_schedulers::State;
 
-use crate::store::{Answer, Blob, CommitError, Store, StoreError, Turn};
+use super::Kind;
+use crate::store::database::{self, Connection, Row, Text, sql};
+use crate::store::{Answer, Blob, CommitError, Database, Store, StoreError, Turn};
 
 /// A store in a folder of its own, and what its state must be.
 pub(super) struct World {
@@ -11,13 +15,20 @@ pub(super) struct World {
     pub(super) state: State,
     pub(super) now: Timestamp,
     pub(super) folder: tempfile::TempDir,
+    pub(super) database: Database,
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(super) async fn new(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).await.unwrap();
-        Self { store, state: State::default(), now: Timestamp::from_seconds(1_795_518_131), folder }
+        let database = kind.database();
+        let store = Store::open_database(folder.path(), &database).await.unwrap();
+        Self { store, state: State::default(), now: Timestamp::from_seconds(1_795_518_131), folder, database }
+    }
+
+    /// Gives another connection to the same database.
+    pub(super) async fn connect(&self) -> Connection {
+        database::Place::of(self.folder.path(), &self.database).unwrap().open_writer().await.unwrap()
     }
 
     /// A turn at the head, a second after the last one.
@@ -57,12 +68,48 @@ impl World {
 
     /// Closes the store and opens it again, as a restart does.
     pub(super) async fn restart(self) -> Self {
-        let Self { store, state, now, folder } = self;
+        let Self { store, state, now, folder, database } = self;
         store.close().await;
-        let store = Store::open(folder.path()).await.unwrap();
+        let store = Store::open_database(folder.path(), &database).await.unwrap();
         store.verify(&state).await.unwrap();
-        Self { store, state, now, folder }
+        Self { store, state, now, folder, database }
     }
+}
+
+/// Gives all rows of all tables as JSON, in an order that is not the database's. What was migrated is not a part of it.
+pub(super) async fn dump(world: &World) -> BTreeMap<String, Vec<String>> {
+    const TABLES: Text = Text::Each {
+        sqlite: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'schema_version'",
+        postgres: "SELECT CAST(table_name AS TEXT) AS name FROM information_schema.tables
+            WHERE table_schema = current_schema() AND table_name <> 'schema_version'",
+    };
+    let mut connection = world.connect().await;
+    let mut dumped = BTreeMap::new();
+    for row in sql(TABLES).fetch_all(&mut connection).await.unwrap() {
+        let table: String = row.value("name").unwrap();
+        let text = match connection {
+            Connection::Sqlite(_) => rows_of_sqlite(&mut connection, &table).await,
+            Connection::Postgres(_) => format!("SELECT CAST(to_json(t) AS TEXT) AS row FROM {table} t"),
+        };
+        let text: &'static str = text.leak();
+        let rows = sql(text).fetch_all(&mut connection).await.unwrap();
+        let read = |row: &Row| serde_json::from_str::<serde_json::Value>(&row.value::<String>("row").unwrap()).unwrap();
+        let mut rows: Vec<String> = rows.iter().map(|row| read(row).to_string()).collect();
+        rows.sort();
+        dumped.insert(table, rows);
+    }
+    dumped
+}
+
+async fn rows_of_sqlite(connection: &mut Connection, table: &str) -> String {
+    let columns: &'static str = format!("SELECT name, type FROM pragma_table_info('{table}')").leak();
+    let columns = sql(columns).fetch_all(connection).await.unwrap();
+    let cells = columns.iter().map(|column| {
+        let (name, kind): (String, String) = (column.value("name").unwrap(), column.value("type").unwrap());
+        let value = if kind == "BLOB" { format!("'\\x' || lower(hex({name}))") } else { name.clone() };
+        format!("'{name}', {value}")
+    });
+    format!("SELECT json_object({}) AS row FROM {table}", cells.collect::<Vec<_>>().join(", "))
 }
 
 pub(super) fn revision(number: u32) -> Revision {

@@ -3,15 +3,15 @@
 use gristmill_model::*;
 
 use super::fixture::*;
+use super::{Kind, on_both};
 use crate::store::{CommitError, StoreError, Turn};
 
 fn failing(failures: u32) -> EventBody {
     EventBody::SourceFailing { repository: "lib".into(), error: "gone".into(), failures }
 }
 
-#[tokio::test]
-async fn numbers_are_without_gaps_in_commit_order_and_refused_turns_use_none() {
-    let mut world = World::new().await;
+async fn numbers_are_without_gaps_in_commit_order_and_refused_turns_use_none(kind: Kind) {
+    let mut world = World::new(kind).await;
     world.happen(vec![failing(1), failing(2)]).await;
     assert_eq!(world.refused(vec![failing(3), verdict(99, "ci", VerdictKind::Nothing)]).await, "verdict");
     world.happen(vec![failing(3)]).await;
@@ -24,9 +24,8 @@ async fn numbers_are_without_gaps_in_commit_order_and_refused_turns_use_none() {
     assert_eq!(world.store.reader().head().await.unwrap(), Seq(3));
 }
 
-#[tokio::test]
-async fn a_turn_that_was_decided_elsewhere_is_refused_and_says_where_the_head_is() {
-    let mut world = World::new().await;
+async fn a_turn_that_was_decided_elsewhere_is_refused_and_says_where_the_head_is(kind: Kind) {
+    let mut world = World::new(kind).await;
     world.happen(vec![failing(1)]).await;
     for stale in [0, 2] {
         let turn = Turn { expected_head: Seq(stale), at: world.now, events: vec![failing(9)], ..Turn::default() };
@@ -38,9 +37,8 @@ async fn a_turn_that_was_decided_elsewhere_is_refused_and_says_where_the_head_is
     world.store.verify(&world.state).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_cursor_moves_with_its_turn_and_never_back_or_ahead() {
-    let mut world = World::new().await;
+async fn a_cursor_moves_with_its_turn_and_never_back_or_ahead(kind: Kind) {
+    let mut world = World::new(kind).await;
     assert_eq!(world.store.reader().cursor("announcer").await.unwrap(), Seq(0));
     world.happen(vec![failing(1), failing(2)]).await;
     let mut turn = world.turn(vec![]);
@@ -59,9 +57,8 @@ async fn a_cursor_moves_with_its_turn_and_never_back_or_ahead() {
     assert_eq!(world.store.reader().cursor("announcer").await.unwrap(), Seq(2));
 }
 
-#[tokio::test]
-async fn an_answer_is_kept_with_its_turn_once() {
-    let mut world = World::new().await;
+async fn an_answer_is_kept_with_its_turn_once(kind: Kind) {
+    let mut world = World::new(kind).await;
     let mut turn = world.turn(vec![failing(1)]);
     turn.answers = vec![answer("ada/1")];
     world.commit(turn.clone()).await.unwrap();
@@ -75,17 +72,15 @@ async fn an_answer_is_kept_with_its_turn_once() {
     world.store.verify(&world.state).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_turn_larger_than_any_may_be_is_refused_before_the_database_is_asked() {
-    let mut world = World::new().await;
+async fn a_turn_larger_than_any_may_be_is_refused_before_the_database_is_asked(kind: Kind) {
+    let mut world = World::new(kind).await;
     let turn = world.turn(vec![failing(1); crate::store::turn::limit::EVENTS_MAX + 1]);
     let refused = world.store.commit(turn).await;
     assert!(matches!(refused, Err(CommitError::Store(StoreError::TooLarge { .. }))), "{refused:?}");
 }
 
-#[tokio::test]
-async fn any_text_comes_back_as_it_went() {
-    let mut world = World::new().await;
+async fn any_text_comes_back_as_it_went(kind: Kind) {
+    let mut world = World::new(kind).await;
     for text in [
         "",
         "\0",
@@ -109,4 +104,13 @@ async fn any_text_comes_back_as_it_went() {
     events.iter().for_each(|event| folded.apply(event));
     world.store.verify(&folded).await.unwrap();
     world.restart().await;
+}
+
+on_both! {
+    numbers_are_without_gaps_in_commit_order_and_refused_turns_use_none,
+    a_turn_that_was_decided_elsewhere_is_refused_and_says_where_the_head_is,
+    a_cursor_moves_with_its_turn_and_never_back_or_ahead,
+    an_answer_is_kept_with_its_turn_once,
+    a_turn_larger_than_any_may_be_is_refused_before_the_database_is_asked,
+    any_text_comes_back_as_it_went,
 }

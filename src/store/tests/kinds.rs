@@ -3,17 +3,17 @@
 use gristmill_model::*;
 
 use super::fixture::*;
+use super::{Kind, on_both};
 use crate::store::{Blob, Turn};
 
-async fn with_buildset(trigger: Trigger, requests: std::ops::Range<i64>) -> World {
-    let mut world = World::new().await;
+async fn with_buildset(kind: Kind, trigger: Trigger, requests: std::ops::Range<i64>) -> World {
+    let mut world = World::new(kind).await;
     world.happen(vec![recipe_recorded(), buildset(1, "ci", trigger, requests)]).await;
     world
 }
 
-#[tokio::test]
-async fn a_push_is_one_turn_from_delivery_to_lease() {
-    let mut world = World::new().await;
+async fn a_push_is_one_turn_from_delivery_to_lease(kind: Kind) {
+    let mut world = World::new(kind).await;
     let (accepted, blob) = delivery(1);
     let mut turn = world.turn(vec![
         accepted,
@@ -33,16 +33,14 @@ async fn a_push_is_one_turn_from_delivery_to_lease() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn a_delivery_without_its_body_is_refused() {
-    let mut world = World::new().await;
+async fn a_delivery_without_its_body_is_refused(kind: Kind) {
+    let mut world = World::new(kind).await;
     assert_eq!(world.refused(vec![delivery(1).0]).await, "delivery");
     assert_eq!(world.store.reader().delivery_body(DeliveryId(1)).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_delivery_that_came_before_is_refused() {
-    let mut world = World::new().await;
+async fn a_delivery_that_came_before_is_refused(kind: Kind) {
+    let mut world = World::new(kind).await;
     let (accepted, blob) = delivery(1);
     let mut turn = world.turn(vec![accepted.clone()]);
     turn.blobs = vec![blob];
@@ -59,9 +57,8 @@ async fn a_delivery_that_came_before_is_refused() {
     world.store.verify(&world.state).await.unwrap();
 }
 
-#[tokio::test]
-async fn one_configuration_is_in_force_and_old_texts_stay() {
-    let mut world = World::new().await;
+async fn one_configuration_is_in_force_and_old_texts_stay(kind: Kind) {
+    let mut world = World::new(kind).await;
     for (hash, text) in [("aa", "first"), ("bb", "second"), ("aa", "first")] {
         let mut turn = world.turn(vec![EventBody::CatalogActivated { hash: hash.into() }]);
         turn.blobs = vec![Blob::Catalog { hash: hash.into(), text: text.into() }];
@@ -73,9 +70,8 @@ async fn one_configuration_is_in_force_and_old_texts_stay() {
     assert_eq!(world.refused(vec![EventBody::CatalogActivated { hash: "cc".into() }]).await, "catalog");
 }
 
-#[tokio::test]
-async fn repositories_fail_recover_and_are_seen() {
-    let mut world = World::new().await;
+async fn repositories_fail_recover_and_are_seen(kind: Kind) {
+    let mut world = World::new(kind).await;
     let failing = |failures| EventBody::SourceFailing { repository: "lib".into(), error: "refused".into(), failures };
     world.happen(vec![failing(1)]).await;
     world.happen(vec![failing(2)]).await;
@@ -85,9 +81,8 @@ async fn repositories_fail_recover_and_are_seen() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn a_tip_moves_only_from_where_it_is() {
-    let mut world = World::new().await;
+async fn a_tip_moves_only_from_where_it_is(kind: Kind) {
+    let mut world = World::new(kind).await;
     let recorded = |number| EventBody::TipRecorded {
         repository: "lib".into(),
         reference: RefName::of_branch("main"),
@@ -106,9 +101,8 @@ async fn a_tip_moves_only_from_where_it_is() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn a_verdict_may_replace_a_held_one_and_no_other() {
-    let mut world = World::new().await;
+async fn a_verdict_may_replace_a_held_one_and_no_other(kind: Kind) {
+    let mut world = World::new(kind).await;
     world.happen(vec![EventBody::ChangeSeen { change: change(1, 1, None, Some(2)) }]).await;
     world.happen(vec![EventBody::ChangeSeen { change: change(2, 2, Some(2), Some(3)) }]).await;
     world.happen(vec![verdict(2, "ci", held(3, Some(50)))]).await;
@@ -123,9 +117,8 @@ async fn a_verdict_may_replace_a_held_one_and_no_other() {
     assert!(world.state.held.is_empty());
 }
 
-#[tokio::test]
-async fn a_moment_fires_once() {
-    let mut world = World::new().await;
+async fn a_moment_fires_once(kind: Kind) {
+    let mut world = World::new(kind).await;
     let fired = |nominal: Option<i64>, next: Option<i64>| EventBody::TimerFired {
         scheduler: "nightly".into(),
         nominal: nominal.map(Timestamp),
@@ -140,9 +133,8 @@ async fn a_moment_fires_once() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn a_build_runs_through_steps_and_settles_its_request() {
-    let mut world = with_buildset(by_person(), 1..3).await;
+async fn a_build_runs_through_steps_and_settles_its_request(kind: Kind) {
+    let mut world = with_buildset(kind, by_person(), 1..3).await;
     world.happen(vec![build(1, 1, 1, 1)]).await;
     world.happen(vec![EventBody::BuildStarted { build: BuildId(1) }]).await;
     world.happen(vec![EventBody::StepStarted { build: BuildId(1), step: 0, name: "compile".into() }]).await;
@@ -176,9 +168,8 @@ async fn a_build_runs_through_steps_and_settles_its_request() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn a_request_has_one_live_lease_and_ever_newer_epochs() {
-    let mut world = with_buildset(by_person(), 1..3).await;
+async fn a_request_has_one_live_lease_and_ever_newer_epochs(kind: Kind) {
+    let mut world = with_buildset(kind, by_person(), 1..3).await;
     assert_eq!(world.refused(vec![build(1, 2, 1, 1)]).await, "request");
     world.happen(vec![build(1, 1, 1, 1)]).await;
     assert_eq!(world.refused(vec![build(2, 1, 1, 2)]).await, "request");
@@ -202,11 +193,9 @@ async fn a_request_has_one_live_lease_and_ever_newer_epochs() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn the_tables_themselves_refuse_a_second_live_lease() {
-    let world = with_buildset(by_person(), 1..2).await;
-    let file = world.folder.path().join("gristmill.db");
-    let mut connection = crate::store::database::Place::Sqlite(file).open_writer().await.unwrap();
+async fn the_tables_themselves_refuse_a_second_live_lease(kind: Kind) {
+    let world = with_buildset(kind, by_person(), 1..2).await;
+    let mut connection = world.connect().await;
     let insert = |id: i64, attempt: i64| {
         crate::store::database::sql(
             "INSERT INTO build (id, request, buildset, builder, branch, attempt, epoch, worker, state, leased_at)
@@ -217,12 +206,15 @@ async fn the_tables_themselves_refuse_a_second_live_lease() {
     };
     insert(1, 1).execute(&mut connection).await.unwrap();
     let error = insert(2, 2).execute(&mut connection).await.unwrap_err();
-    assert_eq!(crate::store::database::broken_rule(&error).unwrap(), "UNIQUE constraint failed: build.request");
+    let rule = crate::store::database::broken_rule(&error).unwrap();
+    match kind {
+        Kind::Sqlite => assert_eq!(rule, "UNIQUE constraint failed: build.request"),
+        Kind::Postgres => assert!(rule.contains("build_one_lease"), "{rule}"),
+    }
 }
 
-#[tokio::test]
-async fn a_trigger_step_suspends_its_build_until_its_buildset_completes() {
-    let mut world = with_buildset(by_person(), 1..2).await;
+async fn a_trigger_step_suspends_its_build_until_its_buildset_completes(kind: Kind) {
+    let mut world = with_buildset(kind, by_person(), 1..2).await;
     let step = |step| EventBody::StepStarted { build: BuildId(1), step, name: format!("step {step}") };
     let by_step = Trigger::Step { build: BuildId(1), step: 1, wait: true };
     let triggered = |step, buildset, wait| EventBody::StepTriggered {
@@ -244,9 +236,8 @@ async fn a_trigger_step_suspends_its_build_until_its_buildset_completes() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn upstreams_are_noted_the_newest_counts_and_all_are_used_up() {
-    let mut world = with_buildset(by_person(), 1..2).await;
+async fn upstreams_are_noted_the_newest_counts_and_all_are_used_up(kind: Kind) {
+    let mut world = with_buildset(kind, by_person(), 1..2).await;
     world.happen(vec![buildset(2, "ci", by_person(), 2..3), buildset(3, "docs", by_person(), 3..4)]).await;
     let noted = |upstream: &str, buildset, meets| EventBody::UpstreamNoted {
         scheduler: "deploy".into(),
@@ -270,9 +261,8 @@ async fn upstreams_are_noted_the_newest_counts_and_all_are_used_up() {
     assert!(world.state.upstreams.is_empty());
 }
 
-#[tokio::test]
-async fn an_incident_grows_eases_and_closes() {
-    let mut world = World::new().await;
+async fn an_incident_grows_eases_and_closes(kind: Kind) {
+    let mut world = World::new(kind).await;
     let opened = EventBody::IncidentOpened {
         incident: IncidentId(1),
         branch: "main".into(),
@@ -305,9 +295,8 @@ async fn an_incident_grows_eases_and_closes() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn a_message_is_due_until_it_is_delivered_or_dead() {
-    let mut world = World::new().await;
+async fn a_message_is_due_until_it_is_delivered_or_dead(kind: Kind) {
+    let mut world = World::new(kind).await;
     let queued = |id| EventBody::MessageQueued { message: message(id) };
     world.happen(vec![queued(1), queued(2)]).await;
     assert_eq!(world.refused(vec![queued(2)]).await, "outbox");
@@ -345,9 +334,8 @@ async fn a_message_is_due_until_it_is_delivered_or_dead() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn workers_join_leave_and_join_again() {
-    let mut world = World::new().await;
+async fn workers_join_leave_and_join_again(kind: Kind) {
+    let mut world = World::new(kind).await;
     let left = |name: &str| EventBody::WorkerLeft { worker: name.into(), why: "silent".into() };
     world.happen(vec![EventBody::WorkerJoined { worker: worker(2) }]).await;
     world.happen(vec![left("water")]).await;
@@ -358,4 +346,23 @@ async fn workers_join_leave_and_join_again() {
         EventBody::ReportRefused { worker: "water".into(), build: BuildId(9), epoch: 1, why: "an older epoch".into() };
     world.happen(vec![refused]).await;
     world.restart().await;
+}
+
+on_both! {
+    a_push_is_one_turn_from_delivery_to_lease,
+    a_delivery_without_its_body_is_refused,
+    a_delivery_that_came_before_is_refused,
+    one_configuration_is_in_force_and_old_texts_stay,
+    repositories_fail_recover_and_are_seen,
+    a_tip_moves_only_from_where_it_is,
+    a_verdict_may_replace_a_held_one_and_no_other,
+    a_moment_fires_once,
+    a_build_runs_through_steps_and_settles_its_request,
+    a_request_has_one_live_lease_and_ever_newer_epochs,
+    the_tables_themselves_refuse_a_second_live_lease,
+    a_trigger_step_suspends_its_build_until_its_buildset_completes,
+    upstreams_are_noted_the_newest_counts_and_all_are_used_up,
+    an_incident_grows_eases_and_closes,
+    a_message_is_due_until_it_is_delivered_or_dead,
+    workers_join_leave_and_join_again,
 }

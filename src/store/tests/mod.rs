@@ -3,7 +3,12 @@
 mod crash;
 mod fixture;
 mod journal;
+mod kind;
 mod kinds;
 mod opening;
+mod proxy;
 mod server;
+mod statements;
 mod walk;
+
+pub(crate) use kind::{Kind, on_both};

@@ -5,6 +5,7 @@ use std::path::Path;
 use gristmill_model::*;
 
 use super::fixture::*;
+use super::{Kind, on_both};
 use crate::store::database::{Connection, Place, Text, sql};
 use crate::store::writer::Desk;
 use crate::store::{CommitError, DATABASE_FILE, LOCK_FILE, Store, StoreError, Turn, migrate};
@@ -18,19 +19,19 @@ async fn connect(folder: &Path) -> Connection {
 }
 
 /// Opens a store that was changed behind its back by `text`, and gives the refusal.
-async fn refusal_after(text: &'static str) -> StoreError {
-    let folder = tempfile::tempdir().unwrap();
-    Store::open(folder.path()).await.unwrap().close().await;
-    connect(folder.path()).await.script(Text::Same(text)).await.unwrap();
-    let refusal = Store::open(folder.path()).await.unwrap_err();
-    assert!(refusal.to_string().contains(folder.path().to_str().unwrap()), "{refusal}");
+async fn refusal_after(kind: Kind, text: &'static str) -> StoreError {
+    let World { store, folder, database, .. } = World::new(kind).await;
+    store.close().await;
+    let place = Place::of(folder.path(), &database).unwrap();
+    place.open_writer().await.unwrap().script(Text::Same(text)).await.unwrap();
+    let refusal = Store::open_database(folder.path(), &database).await.unwrap_err();
+    assert!(refusal.to_string().contains(&format!("the database {place}")), "{refusal}");
     refusal
 }
 
-#[tokio::test]
-async fn a_second_service_on_the_same_folder_is_refused_and_told_who_is_there() {
-    let world = World::new().await;
-    let refusal = Store::open(world.folder.path()).await.unwrap_err();
+async fn a_second_service_on_the_same_folder_is_refused_and_told_who_is_there(kind: Kind) {
+    let world = World::new(kind).await;
+    let refusal = Store::open_database(world.folder.path(), &world.database).await.unwrap_err();
     assert!(matches!(refusal, StoreError::InUse { .. }));
     let text = refusal.to_string();
     assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
@@ -69,22 +70,20 @@ async fn a_new_data_folder_and_its_database_are_for_its_user_alone() {
     assert_eq!((mode(&data), mode(&data.join(DATABASE_FILE))), (0o700, 0o600));
 }
 
-#[tokio::test]
-async fn a_newer_schema_is_refused_in_clear_words() {
-    let refusal = refusal_after("INSERT INTO schema_version (number, name, sha256) VALUES (99, 'future', '')").await;
+async fn a_newer_schema_is_refused_in_clear_words(kind: Kind) {
+    let refusal =
+        refusal_after(kind, "INSERT INTO schema_version (number, name, sha256) VALUES (99, 'future', '')").await;
     assert!(matches!(refusal, StoreError::SchemaNewer { found: 99, .. }));
     assert!(refusal.to_string().contains("newer gristmill (schema 99, this one knows up to 2)"), "{refusal}");
 }
 
-#[tokio::test]
-async fn a_migration_that_was_applied_with_another_text_is_refused() {
-    let refusal = refusal_after("UPDATE schema_version SET sha256 = 'other' WHERE number = 1").await;
+async fn a_migration_that_was_applied_with_another_text_is_refused(kind: Kind) {
+    let refusal = refusal_after(kind, "UPDATE schema_version SET sha256 = 'other' WHERE number = 1").await;
     assert!(matches!(refusal, StoreError::SchemaDiffers { number: 1, .. }), "{refusal:?}");
 }
 
-#[tokio::test]
-async fn a_database_of_something_else_is_refused_and_left_alone() {
-    let refusal = refusal_after("DROP TABLE schema_version").await;
+async fn a_database_of_something_else_is_refused_and_left_alone(kind: Kind) {
+    let refusal = refusal_after(kind, "DROP TABLE schema_version").await;
     assert!(matches!(refusal, StoreError::Foreign { .. }), "{refusal:?}");
 }
 
@@ -96,10 +95,9 @@ async fn a_file_that_is_no_database_is_refused() {
     assert!(matches!(refusal, StoreError::Io { is_transient: false, .. }), "{refusal:?}");
 }
 
-#[tokio::test]
-async fn a_migration_that_fails_leaves_nothing_behind() {
+async fn a_migration_that_fails_leaves_nothing_behind(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
-    let mut connection = connect(folder.path()).await;
+    let mut connection = Place::of(folder.path(), &kind.database()).unwrap().open_writer().await.unwrap();
     let broken = migrate::Migration {
         number: 1,
         name: "broken",
@@ -122,17 +120,16 @@ fn migrations_are_numbered_from_one_without_gaps() {
     assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn readers_cannot_write() {
-    let world = World::new().await;
+async fn readers_cannot_write(kind: Kind) {
+    let world = World::new(kind).await;
     let write = sql("UPDATE journal_head SET seq = 7").execute(world.store.reader().pool()).await;
-    assert!(write.unwrap_err().to_string().contains("readonly"));
+    let refusal = write.unwrap_err().to_string();
+    assert!(refusal.contains(if kind == Kind::Sqlite { "readonly" } else { "read-only" }), "{refusal}");
     world.store.verify(&world.state).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_caller_that_goes_away_does_not_take_its_turn_along() {
-    let mut world = World::new().await;
+async fn a_caller_that_goes_away_does_not_take_its_turn_along(kind: Kind) {
+    let mut world = World::new(kind).await;
     let turn = world.turn(vec![EventBody::RepositorySeen { repository: "lib".into() }]);
     {
         let mut commit = std::pin::pin!(world.store.commit(turn));
@@ -204,4 +201,14 @@ async fn loading_the_state_reads_nothing_that_is_finished() {
             assert!(!scans || index_holds_only_open, "{detail} for\n{text}");
         }
     }
+}
+
+on_both! {
+    a_newer_schema_is_refused_in_clear_words,
+    a_migration_that_was_applied_with_another_text_is_refused,
+    a_database_of_something_else_is_refused_and_left_alone,
+    a_migration_that_fails_leaves_nothing_behind,
+    a_second_service_on_the_same_folder_is_refused_and_told_who_is_there,
+    readers_cannot_write,
+    a_caller_that_goes_away_does_not_take_its_turn_along,
 }

@@ -1,4 +1,5 @@
-//! Random walks: whatever may happen next happens, in turns of random length, and after each the tables are the fold.
+//! Random walks: whatever may happen next happens, in turns of random length, on each kind of database. After each turn
+//! the tables are the fold; turns that cannot be are refused for the same row; and in the end all tables are the same.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,9 @@ use gristmill_schedulers::State;
 use gristmill_schedulers::state::OpenBuild;
 use proptest::prelude::*;
 
+use super::Kind;
 use super::fixture::*;
+use crate::store::{CommitError, StoreError};
 
 /// What a walk has to remember beyond the state, to go only where the rules allow.
 #[derive(Default)]
@@ -202,11 +205,62 @@ fn lease(state: &State) -> Option<EventBody> {
     Some(build(state.last.build.0 + 1, request.id.0, request.buildset.0, request.attempts + 1))
 }
 
+/// The same world on each kind of database.
+struct Both([World; 2]);
+
+impl Both {
+    async fn new() -> Self {
+        Self([World::new(Kind::Sqlite).await, World::new(Kind::Postgres).await])
+    }
+
+    fn state(&self) -> &State {
+        &self.0[0].state
+    }
+
+    async fn happen(&mut self, events: Vec<EventBody>) {
+        for world in &mut self.0 {
+            world.happen(events.clone()).await;
+        }
+    }
+
+    /// Has happen again what happened, and then what cannot: both refuse, and at the same row.
+    async fn refuse(&mut self, mut events: Vec<EventBody>) {
+        events.push(verdict(i64::MAX, "ci", VerdictKind::Nothing));
+        let mut refusals = Vec::new();
+        for world in &mut self.0 {
+            let turn = world.turn(events.clone());
+            match world.store.commit(turn).await {
+                Err(CommitError::Store(StoreError::Inconsistent { table, id, .. })) => refusals.push((table, id)),
+                other => panic!("it should have been refused: {other:?}"),
+            }
+            world.store.verify(&world.state).await.unwrap();
+        }
+        assert_eq!(refusals[0], refusals[1]);
+    }
+
+    /// Compares every row of every table.
+    async fn compare(&self) {
+        let [sqlite, postgres] = &self.0;
+        let (sqlite, postgres) = (dump(sqlite).await, dump(postgres).await);
+        assert!(sqlite.len() > 20, "{:?}", sqlite.keys());
+        assert_eq!(sqlite.keys().collect::<Vec<_>>(), postgres.keys().collect::<Vec<_>>());
+        for (table, rows) in &sqlite {
+            assert_eq!(rows, &postgres[table], "{table}");
+        }
+    }
+
+    async fn restart(self) {
+        for world in self.0 {
+            world.restart().await;
+        }
+    }
+}
+
 async fn walk(choices: Vec<(u16, bool)>) {
-    let mut world = World::new().await;
-    world.happen(vec![recipe_recorded()]).await;
+    let mut both = Both::new().await;
+    both.happen(vec![recipe_recorded()]).await;
     let mut walk = Walk::default();
-    let mut ahead = world.state.clone();
+    let mut ahead = both.state().clone();
     let mut events = Vec::new();
     for (choice, turn_ends) in choices {
         let mut possible = walk.possible(&ahead);
@@ -218,12 +272,14 @@ async fn walk(choices: Vec<(u16, bool)>) {
         ahead.apply(&Event { seq: ahead.head.next(), at: Timestamp(0), body: body.clone() });
         events.push(body);
         if turn_ends {
-            world.happen(std::mem::take(&mut events)).await;
-            ahead = world.state.clone();
+            both.happen(events.clone()).await;
+            both.refuse(std::mem::take(&mut events)).await;
+            ahead = both.state().clone();
         }
     }
-    world.happen(events).await;
-    world.restart().await;
+    both.happen(events).await;
+    both.compare().await;
+    both.restart().await;
 }
 
 proptest! {

@@ -6,12 +6,12 @@ use gristmill_schedulers::Reply;
 use serde_json::json;
 
 use super::world::World;
+use crate::store::tests::{Kind, on_both};
 
 const FORCE: &str = "/api/v1/schedulers/by-hand/force";
 
-#[tokio::test]
-async fn a_person_starts_a_scheduler() {
-    let world = World::lived().await;
+async fn a_person_starts_a_scheduler(kind: Kind) {
+    let world = World::lived(kind).await;
     let body = json!({"parameters": {"size": 3, "branch": "main"}, "reason": "to see", "by": "ada"});
     let answer = world.post(FORCE, &body).await;
     assert_eq!((answer.status, answer.json()), (StatusCode::CREATED, json!({"buildset": 3})));
@@ -22,9 +22,8 @@ async fn a_person_starts_a_scheduler() {
     assert_eq!(buildset["requests"][0]["reasons"][0]["code"], "no-worker-can");
 }
 
-#[tokio::test]
-async fn a_repeat_under_the_same_key_starts_nothing_new() {
-    let world = World::lived().await;
+async fn a_repeat_under_the_same_key_starts_nothing_new(kind: Kind) {
+    let world = World::lived(kind).await;
     let key = [("idempotency-key", "k-1")];
     let body = json!({"parameters": {"size": 3}, "by": "ada"});
     for _ in 0..3 {
@@ -45,18 +44,16 @@ async fn a_repeat_under_the_same_key_starts_nothing_new() {
     }
 }
 
-#[tokio::test]
-async fn a_refusal_is_decided_again() {
-    let world = World::lived().await;
+async fn a_refusal_is_decided_again(kind: Kind) {
+    let world = World::lived(kind).await;
     let key = [("idempotency-key", "k-1")];
     assert_eq!(world.post_with(FORCE, &json!({}), &key).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let body = json!({"parameters": {"size": 3}});
     assert_eq!(world.post_with(FORCE, &body, &key).await.status, StatusCode::CREATED);
 }
 
-#[tokio::test]
-async fn what_runs_and_what_waits_is_ended() {
-    let world = World::lived().await;
+async fn what_runs_and_what_waits_is_ended(kind: Kind) {
+    let world = World::lived(kind).await;
     let answer = world.post("/api/v1/buildsets/2/cancel", &json!({"by": "ada"})).await;
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"builds": 1, "requests": 1})));
     let build = world.get("/api/v1/builds/2").await.json();
@@ -66,9 +63,8 @@ async fn what_runs_and_what_waits_is_ended() {
     assert_eq!(over.json(), json!({"builds": 0, "requests": 0}), "what is over stays as it is");
 }
 
-#[tokio::test]
-async fn a_repository_is_looked_at_and_a_delivery_read_again() {
-    let world = World::lived().await;
+async fn a_repository_is_looked_at_and_a_delivery_read_again(kind: Kind) {
+    let world = World::lived(kind).await;
     world.deliver().await;
     assert_eq!(world.post("/api/v1/repositories/core/sweep", &json!({})).await.status, StatusCode::OK);
     let answer = world.post("/api/v1/deliveries/1/replay", &json!({})).await;
@@ -81,9 +77,8 @@ async fn a_repository_is_looked_at_and_a_delivery_read_again() {
     assert_eq!(world.post("/api/v1/deliveries/2/replay", &json!({})).await.status, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test]
-async fn a_delivery_that_comes_again_is_answered_as_the_first_time() {
-    let world = World::lived().await;
+async fn a_delivery_that_comes_again_is_answered_as_the_first_time(kind: Kind) {
+    let world = World::lived(kind).await;
     let update = |old: &str, new: &str| RefUpdate {
         reference: RefName::of_branch("side"),
         old: (!old.is_empty()).then(|| Revision(old.to_owned())),
@@ -103,4 +98,13 @@ async fn a_delivery_that_comes_again_is_answered_as_the_first_time() {
     told(world.deliver_as("guid-3", Some(update(&a, &b))).await);
     let again = told(world.deliver_as("guid-2", Some(update("", &a))).await);
     assert_eq!(again, (first, true, changes));
+}
+
+on_both! {
+    a_person_starts_a_scheduler,
+    a_repeat_under_the_same_key_starts_nothing_new,
+    a_refusal_is_decided_again,
+    what_runs_and_what_waits_is_ended,
+    a_repository_is_looked_at_and_a_delivery_read_again,
+    a_delivery_that_comes_again_is_answered_as_the_first_time,
 }

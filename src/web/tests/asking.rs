@@ -5,6 +5,7 @@ use expect_test::{Expect, expect};
 use serde_json::Value;
 
 use super::world::{HOSTILE_BRANCH, World, pretty, sentences};
+use crate::store::tests::{Kind, on_both};
 
 pub(super) async fn check(world: &World, path: &str, expected: Expect) {
     let answer = world.get(path).await;
@@ -12,9 +13,8 @@ pub(super) async fn check(world: &World, path: &str, expected: Expect) {
     expected.assert_eq(&pretty(&answer.json()));
 }
 
-#[tokio::test]
-async fn the_status_says_what_is_broken_what_runs_and_what_waits() {
-    let world = World::lived().await;
+async fn the_status_says_what_is_broken_what_runs_and_what_waits(kind: Kind) {
+    let world = World::lived(kind).await;
     check(
         &world,
         "/api/v1/status",
@@ -170,9 +170,8 @@ async fn the_status_says_what_is_broken_what_runs_and_what_waits() {
     .await;
 }
 
-#[tokio::test]
-async fn an_empty_service_says_so() {
-    let world = World::empty().await;
+async fn an_empty_service_says_so(kind: Kind) {
+    let world = World::empty(kind).await;
     check(
         &world,
         "/api/v1/changes",
@@ -187,9 +186,8 @@ async fn an_empty_service_says_so() {
     assert_eq!(status["counts"], serde_json::json!({"incidents": 0, "running": 0, "waiting": 0}));
 }
 
-#[tokio::test]
-async fn a_change_shows_every_schedulers_verdict() {
-    let world = World::lived().await;
+async fn a_change_shows_every_schedulers_verdict(kind: Kind) {
+    let world = World::lived(kind).await;
     check(
         &world,
         "/api/v1/changes/1",
@@ -331,9 +329,8 @@ async fn a_change_shows_every_schedulers_verdict() {
     .await;
 }
 
-#[tokio::test]
-async fn a_change_is_found_by_its_revision() {
-    let world = World::lived().await;
+async fn a_change_is_found_by_its_revision(kind: Kind) {
+    let world = World::lived(kind).await;
     for which in ["1", "a1a1a1", "A1A1A1A1", "@a1a1a1", &"a1".repeat(20)] {
         assert_eq!(world.get(&format!("/api/v1/changes/{which}")).await.json()["id"], 1, "{which}");
     }
@@ -342,9 +339,8 @@ async fn a_change_is_found_by_its_revision() {
     }
 }
 
-#[tokio::test]
-async fn a_buildset_shows_its_graph() {
-    let world = World::lived().await;
+async fn a_buildset_shows_its_graph(kind: Kind) {
+    let world = World::lived(kind).await;
     check(
         &world,
         "/api/v1/buildsets/1",
@@ -469,9 +465,8 @@ async fn a_buildset_shows_its_graph() {
     .await;
 }
 
-#[tokio::test]
-async fn a_build_shows_its_steps() {
-    let world = World::lived().await;
+async fn a_build_shows_its_steps(kind: Kind) {
+    let world = World::lived(kind).await;
     check(
         &world,
         "/api/v1/builds/1",
@@ -577,9 +572,8 @@ async fn a_build_shows_its_steps() {
     .await;
 }
 
-#[tokio::test]
-async fn a_request_shows_what_it_waits_for() {
-    let world = World::lived().await;
+async fn a_request_shows_what_it_waits_for(kind: Kind) {
+    let world = World::lived(kind).await;
     check(
         &world,
         "/api/v1/requests/3",
@@ -634,9 +628,8 @@ async fn a_request_shows_what_it_waits_for() {
     .await;
 }
 
-#[tokio::test]
-async fn schedulers_and_repositories_are_shown_as_configured() {
-    let world = World::lived().await;
+async fn schedulers_and_repositories_are_shown_as_configured(kind: Kind) {
+    let world = World::lived(kind).await;
     check(
         &world,
         "/api/v1/schedulers/by-hand",
@@ -747,9 +740,8 @@ async fn schedulers_and_repositories_are_shown_as_configured() {
     .await;
 }
 
-#[tokio::test]
-async fn lists_are_filtered_and_paged() {
-    let world = World::lived().await;
+async fn lists_are_filtered_and_paged(kind: Kind) {
+    let world = World::lived(kind).await;
     let ids = |value: Value| -> Vec<i64> {
         value["items"].as_array().unwrap().iter().map(|item| item["id"].as_i64().unwrap()).collect()
     };
@@ -782,9 +774,8 @@ async fn lists_are_filtered_and_paged() {
     assert_eq!((second["next"].clone(), ids(second)), (Value::Null, vec![1]));
 }
 
-#[tokio::test]
-async fn strangers_words_come_out_as_they_are_and_only_as_text() {
-    let world = World::lived().await;
+async fn strangers_words_come_out_as_they_are_and_only_as_text(kind: Kind) {
+    let world = World::lived(kind).await;
     let answer = world.get("/api/v1/changes/2").await;
     let change = answer.json();
     assert_eq!(change["branch"], HOSTILE_BRANCH);
@@ -800,9 +791,8 @@ async fn strangers_words_come_out_as_they_are_and_only_as_text() {
     assert!(why.contains(HOSTILE_BRANCH), "{why}");
 }
 
-#[tokio::test]
-async fn every_path_that_is_listed_is_there() {
-    let world = World::lived().await;
+async fn every_path_that_is_listed_is_there(kind: Kind) {
+    let world = World::lived(kind).await;
     let listed = world.get("/api/v1").await.json();
     for path in listed["paths"].as_array().unwrap() {
         let (method, path) = (path["method"].as_str().unwrap(), path["path"].as_str().unwrap());
@@ -830,9 +820,8 @@ async fn every_path_that_is_listed_is_there() {
     }
 }
 
-#[tokio::test]
-async fn what_the_browser_has_is_not_sent_again() {
-    let world = World::lived().await;
+async fn what_the_browser_has_is_not_sent_again(kind: Kind) {
+    let world = World::lived(kind).await;
     let answer = world.get("/api/v1/builds").await;
     let etag = answer.headers["etag"].to_str().unwrap().to_owned();
     assert_eq!(answer.headers["cache-control"], "private, no-cache");
@@ -847,9 +836,8 @@ async fn what_the_browser_has_is_not_sent_again() {
     assert!(packed.bytes.len() < answer.bytes.len());
 }
 
-#[tokio::test]
-async fn health_is_the_databases_and_the_engines() {
-    let mut world = World::lived().await;
+async fn health_is_the_databases_and_the_engines(kind: Kind) {
+    let mut world = World::lived(kind).await;
     let answer = world.get("/healthz").await;
     assert_eq!((answer.status, answer.json()["status"].clone()), (StatusCode::OK, "ok".into()));
     let by_any_name = axum::http::Request::get("/healthz").header("host", "10.0.0.7").body(axum::body::Body::empty());
@@ -859,4 +847,20 @@ async fn health_is_the_databases_and_the_engines() {
     let answer = world.get("/healthz").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.json()["why"], "the engine has stopped");
+}
+
+on_both! {
+    the_status_says_what_is_broken_what_runs_and_what_waits,
+    an_empty_service_says_so,
+    a_change_shows_every_schedulers_verdict,
+    a_change_is_found_by_its_revision,
+    a_buildset_shows_its_graph,
+    a_build_shows_its_steps,
+    a_request_shows_what_it_waits_for,
+    schedulers_and_repositories_are_shown_as_configured,
+    lists_are_filtered_and_paged,
+    strangers_words_come_out_as_they_are_and_only_as_text,
+    every_path_that_is_listed_is_there,
+    what_the_browser_has_is_not_sent_again,
+    health_is_the_databases_and_the_engines,
 }

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use expect_test::{Expect, expect};
 
 use super::world::{World, sentences};
+use crate::store::tests::{Kind, on_both};
 
 async fn check_why(world: &World, about: &str, expected: Expect) {
     let answer = world.get(&format!("/api/v1/why?about={about}")).await;
@@ -11,9 +12,8 @@ async fn check_why(world: &World, about: &str, expected: Expect) {
     expected.assert_eq(&sentences(&answer));
 }
 
-#[tokio::test]
-async fn why_answers_in_sentences() {
-    let world = World::lived().await;
+async fn why_answers_in_sentences(kind: Kind) {
+    let world = World::lived(kind).await;
     let body = serde_json::json!({"parameters": {"size": 3}, "reason": "to see", "by": "ada"});
     assert_eq!(world.post("/api/v1/schedulers/by-hand/force", &body).await.status, StatusCode::CREATED);
     world.pass(7_800).await;
@@ -107,4 +107,8 @@ async fn why_answers_in_sentences() {
         expect!["change 1 (core main a1a1a1a1) did start linux-x64: build 1 in buildset 1 of push"],
     )
     .await;
+}
+
+on_both! {
+    why_answers_in_sentences,
 }

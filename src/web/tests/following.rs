@@ -11,6 +11,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::world::{HOST, World};
+use crate::store::tests::{Kind, on_both};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,9 +86,8 @@ fn numbers(frames: &[Frame]) -> Vec<i64> {
     frames.iter().map(|frame| frame.id.unwrap()).collect()
 }
 
-#[tokio::test]
-async fn the_journal_is_followed_from_any_number_without_a_gap() {
-    let mut world = World::lived().await;
+async fn the_journal_is_followed_from_any_number_without_a_gap(kind: Kind) {
+    let mut world = World::lived(kind).await;
     let head = world.app.reader.journal_head().await.unwrap();
     let mut connection = Connection::open(&world, "/api/v1/events/stream?since=0", None).await;
     let frames = connection.events_until(head).await;
@@ -119,9 +119,8 @@ async fn the_journal_is_followed_from_any_number_without_a_gap() {
     assert_eq!(fresh.frame().await.unwrap(), Frame { id: Some(now.0), name: String::new(), data: String::new() });
 }
 
-#[tokio::test]
-async fn a_number_that_the_journal_has_not_reached_is_reset() {
-    let world = World::lived().await;
+async fn a_number_that_the_journal_has_not_reached_is_reset(kind: Kind) {
+    let world = World::lived(kind).await;
     let head = world.app.reader.journal_head().await.unwrap();
     let mut connection = Connection::open(&world, "/api/v1/events/stream", Some("999999")).await;
     let frame = connection.frame().await.unwrap();
@@ -130,9 +129,8 @@ async fn a_number_that_the_journal_has_not_reached_is_reset() {
     assert_eq!((next.id, next.data.as_str()), (Some(head.0), ""), "and then it follows");
 }
 
-#[tokio::test]
-async fn a_filter_lets_through_what_it_names() {
-    let world = World::lived().await;
+async fn a_filter_lets_through_what_it_names(kind: Kind) {
+    let world = World::lived(kind).await;
     let mut said = String::new();
     for filter in [
         "kind=change.seen",
@@ -160,18 +158,16 @@ async fn a_filter_lets_through_what_it_names() {
     assert_eq!((page["items"].as_array().unwrap().len(), page["next"].clone()), (2, 2.into()));
 }
 
-#[tokio::test]
-async fn streams_end_with_the_service() {
-    let world = World::lived().await;
+async fn streams_end_with_the_service(kind: Kind) {
+    let world = World::lived(kind).await;
     let mut connection = Connection::open(&world, "/api/v1/events/stream", None).await;
     connection.frame().await.unwrap();
     world.app.stop.cancel();
     assert_eq!(connection.frame().await, None);
 }
 
-#[tokio::test]
-async fn there_is_room_for_so_many_streams_and_no_more() {
-    let world = World::lived().await;
+async fn there_is_room_for_so_many_streams_and_no_more(kind: Kind) {
+    let world = World::lived(kind).await;
     let taken = world.app.streams.clone().acquire_many_owned(2_000).await.unwrap();
     let answer = world.get("/api/v1/events/stream").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -179,9 +175,8 @@ async fn there_is_room_for_so_many_streams_and_no_more() {
     Connection::open(&world, "/api/v1/events/stream", None).await;
 }
 
-#[tokio::test]
-async fn a_growing_log_is_followed_to_its_end() {
-    let mut world = World::lived().await;
+async fn a_growing_log_is_followed_to_its_end(kind: Kind) {
+    let mut world = World::lived(kind).await;
     world.print(2, 0, 0, "one\n");
     let mut connection = Connection::open(&world, "/api/v1/builds/2/log?step=0&follow=true", None).await;
     assert_eq!(connection.more().await.as_deref(), Some("one\n"));
@@ -195,4 +190,13 @@ async fn a_growing_log_is_followed_to_its_end() {
         )
         .await;
     assert_eq!(connection.more().await, None);
+}
+
+on_both! {
+    the_journal_is_followed_from_any_number_without_a_gap,
+    a_number_that_the_journal_has_not_reached_is_reset,
+    a_filter_lets_through_what_it_names,
+    streams_end_with_the_service,
+    there_is_room_for_so_many_streams_and_no_more,
+    a_growing_log_is_followed_to_its_end,
 }

@@ -5,6 +5,7 @@ use axum::http::{Request, StatusCode, header};
 use tower::ServiceExt;
 
 use super::world::{Answer, HOST, World};
+use crate::store::tests::{Kind, on_both};
 
 /// Every page of a service with a history.
 const PAGES: [&str; 22] = [
@@ -53,9 +54,8 @@ async fn post_form(world: &World, path: &str, form: &str) -> Answer {
     world.send(request.unwrap()).await
 }
 
-#[tokio::test]
-async fn every_page_is_whole_without_scripts_and_obeys_the_policy() {
-    let world = World::lived().await;
+async fn every_page_is_whole_without_scripts_and_obeys_the_policy(kind: Kind) {
+    let world = World::lived(kind).await;
     for path in PAGES {
         let html = page(&world, path).await;
         assert!(html.len() <= PAGE_BYTES_MAX, "{path} has {} bytes", html.len());
@@ -73,9 +73,8 @@ async fn every_page_is_whole_without_scripts_and_obeys_the_policy() {
     }
 }
 
-#[tokio::test]
-async fn what_strangers_write_is_shown_and_does_nothing() {
-    let world = World::lived().await;
+async fn what_strangers_write_is_shown_and_does_nothing(kind: Kind) {
+    let world = World::lived(kind).await;
     for path in ["/", "/changes", "/changes/2", "/buildsets/2", "/builds", "/builds/2", "/requests/3"] {
         let html = page(&world, path).await;
         assert!(!html.contains("<script>alert") && !html.contains("Eve <b>"), "{path}");
@@ -89,9 +88,8 @@ async fn what_strangers_write_is_shown_and_does_nothing() {
     assert!(build.contains("<i class=\"f1\">error: &lt;b&gt;left&lt;/b&gt;</i> != right"), "{build}");
 }
 
-#[tokio::test]
-async fn one_link_leads_from_red_to_the_line_that_is_red() {
-    let world = World::lived().await;
+async fn one_link_leads_from_red_to_the_line_that_is_red(kind: Kind) {
+    let world = World::lived(kind).await;
     let overview = page(&world, "/").await;
     assert!(overview.contains("href=\"/builds/1?step=1#L2\""), "{overview}");
     assert!(overview.contains("error: &#60;b&#62;left&#60;/b&#62; != right"), "{overview}");
@@ -103,9 +101,8 @@ async fn one_link_leads_from_red_to_the_line_that_is_red() {
     assert!(page(&world, "/buildsets/1").await.contains("href=\"/builds/1?step=1#L2\""));
 }
 
-#[tokio::test]
-async fn a_graph_is_drawn_and_listed_with_the_same_states() {
-    let world = World::lived().await;
+async fn a_graph_is_drawn_and_listed_with_the_same_states(kind: Kind) {
+    let world = World::lived(kind).await;
     let html = page(&world, "/buildsets/1").await;
     assert!(html.contains("aria-label=\"test, failed, failed, 7 s\""), "{html}");
     assert!(html.contains("class=\"node o-failure\"") && html.contains("class=\"node o-skipped\""), "{html}");
@@ -113,9 +110,8 @@ async fn a_graph_is_drawn_and_listed_with_the_same_states() {
     assert!(test < package, "what is needed comes first in the list");
 }
 
-#[tokio::test]
-async fn every_scheduler_says_what_it_made_of_a_change() {
-    let world = World::lived().await;
+async fn every_scheduler_says_what_it_made_of_a_change(kind: Kind) {
+    let world = World::lived(kind).await;
     let html = page(&world, "/changes/1").await;
     for words in ["buildset 1", "files:", "a force scheduler is not woken by changes", "gristmill.yaml:"] {
         assert!(html.contains(words), "{words}: {html}");
@@ -124,9 +120,8 @@ async fn every_scheduler_says_what_it_made_of_a_change() {
     assert!(page(&world, "/queue").await.contains("Waits for other builds"));
 }
 
-#[tokio::test]
-async fn the_viewer_gets_lines_and_hears_when_there_are_more() {
-    let mut world = World::lived().await;
+async fn the_viewer_gets_lines_and_hears_when_there_are_more(kind: Kind) {
+    let mut world = World::lived(kind).await;
     let chunk = world.get("/builds/1/steps/1/lines?from=2&count=1").await;
     assert_eq!(
         chunk.json(),
@@ -156,9 +151,8 @@ async fn the_viewer_gets_lines_and_hears_when_there_are_more() {
     assert!(String::from_utf8_lossy(&bytes).contains("\"complete\":true"), "{bytes:?}");
 }
 
-#[tokio::test]
-async fn a_long_log_is_shown_in_parts() {
-    let world = World::lived().await;
+async fn a_long_log_is_shown_in_parts(kind: Kind) {
+    let world = World::lived(kind).await;
     let lines: String = (1..=3000).map(|line| format!("line {line}\n")).collect();
     let mut offset = 0;
     for part in lines.as_bytes().chunks(50_000) {
@@ -177,9 +171,8 @@ async fn a_long_log_is_shown_in_parts() {
     assert!(plain.contains("id=\"L3000\"") && plain.contains(">before</a>"), "{plain}");
 }
 
-#[tokio::test]
-async fn what_is_not_there_is_answered_with_what_may_be_meant() {
-    let world = World::lived().await;
+async fn what_is_not_there_is_answered_with_what_may_be_meant(kind: Kind) {
+    let world = World::lived(kind).await;
     for (path, words) in [
         ("/builds/999", "There is no build 999"),
         ("/builds/x%1b%5b31m", "There is no build x"),
@@ -197,9 +190,8 @@ async fn what_is_not_there_is_answered_with_what_may_be_meant() {
     }
 }
 
-#[tokio::test]
-async fn short_addresses_and_the_search_box_lead_there() {
-    let world = World::lived().await;
+async fn short_addresses_and_the_search_box_lead_there(kind: Kind) {
+    let world = World::lived(kind).await;
     for (path, place) in [
         ("/b/1", "/builds/1"),
         ("/bs/2", "/buildsets/2"),
@@ -218,9 +210,8 @@ async fn short_addresses_and_the_search_box_lead_there() {
     }
 }
 
-#[tokio::test]
-async fn a_person_starts_a_scheduler_and_ends_what_it_made() {
-    let world = World::lived().await;
+async fn a_person_starts_a_scheduler_and_ends_what_it_made(kind: Kind) {
+    let world = World::lived(kind).await;
     let form = page(&world, "/schedulers/by-hand/force?branch=release%2F%22").await;
     assert!(form.contains("name=\"p.branch\" value=\"release/&#34;\""), "{form}");
     let wrong = post_form(&world, "/schedulers/by-hand/force", "p.branch=main&p.size=many&by=Ada").await;
@@ -236,9 +227,8 @@ async fn a_person_starts_a_scheduler_and_ends_what_it_made() {
     assert!(page(&world, &place).await.contains("<span class=\"word o-cancelled\">cancelled</span>"));
 }
 
-#[tokio::test]
-async fn files_are_kept_for_ever_and_pages_are_asked_for_again() {
-    let world = World::lived().await;
+async fn files_are_kept_for_ever_and_pages_are_asked_for_again(kind: Kind) {
+    let world = World::lived(kind).await;
     let home = world.get("/workers").await;
     let html = home.text();
     let (_, rest) = html.split_once("href=\"/static/").unwrap();
@@ -259,13 +249,27 @@ async fn files_are_kept_for_ever_and_pages_are_asked_for_again() {
     assert_eq!(world.send(again.body(Body::empty()).unwrap()).await.status, StatusCode::NOT_MODIFIED);
 }
 
-#[tokio::test]
-async fn pages_are_compressed_and_streams_are_not() {
-    let world = World::lived().await;
+async fn pages_are_compressed_and_streams_are_not(kind: Kind) {
+    let world = World::lived(kind).await;
     for (path, encoding) in [("/", Some("gzip")), ("/api/v1/events/stream", None)] {
         let request = Request::get(path).header(header::HOST, HOST).header(header::ACCEPT_ENCODING, "gzip");
         let response = world.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let sent = response.headers().get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         assert_eq!(sent, encoding, "{path}");
     }
+}
+
+on_both! {
+    every_page_is_whole_without_scripts_and_obeys_the_policy,
+    what_strangers_write_is_shown_and_does_nothing,
+    one_link_leads_from_red_to_the_line_that_is_red,
+    a_graph_is_drawn_and_listed_with_the_same_states,
+    every_scheduler_says_what_it_made_of_a_change,
+    the_viewer_gets_lines_and_hears_when_there_are_more,
+    a_long_log_is_shown_in_parts,
+    what_is_not_there_is_answered_with_what_may_be_meant,
+    short_addresses_and_the_search_box_lead_there,
+    a_person_starts_a_scheduler_and_ends_what_it_made,
+    files_are_kept_for_ever_and_pages_are_asked_for_again,
+    pages_are_compressed_and_streams_are_not,
 }

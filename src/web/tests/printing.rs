@@ -4,10 +4,10 @@ use expect_test::expect;
 
 use super::asking::check;
 use super::world::World;
+use crate::store::tests::{Kind, on_both};
 
-#[tokio::test]
-async fn a_log_is_given_as_bytes_as_lines_and_by_its_errors() {
-    let world = World::lived().await;
+async fn a_log_is_given_as_bytes_as_lines_and_by_its_errors(kind: Kind) {
+    let world = World::lived(kind).await;
     let raw = world.get("/api/v1/builds/1/log").await;
     assert_eq!(raw.text(), "running\n\u{1b}[31merror: <b>left</b>\u{1b}[0m != right\nmake: *** [check] Error 2\n");
     assert_eq!(raw.headers["content-type"], "text/plain; charset=utf-8");
@@ -82,4 +82,8 @@ async fn a_log_is_given_as_bytes_as_lines_and_by_its_errors() {
     .await;
     expect!["404 not-found: there is no such step of build 1 (its steps so far: 0 checkout, 1 test)"]
         .assert_eq(&world.get("/api/v1/builds/1/log?step=7").await.error());
+}
+
+on_both! {
+    a_log_is_given_as_bytes_as_lines_and_by_its_errors,
 }

@@ -6,10 +6,10 @@ use expect_test::expect;
 use serde_json::json;
 
 use super::world::{HOST, World};
+use crate::store::tests::{Kind, on_both};
 
-#[tokio::test]
-async fn mistakes_are_named() {
-    let world = World::lived().await;
+async fn mistakes_are_named(kind: Kind) {
+    let world = World::lived(kind).await;
     let mut said = String::new();
     for path in [
         "/api/v1/nothing",
@@ -76,9 +76,8 @@ async fn mistakes_are_named() {
     "#]].assert_eq(&said);
 }
 
-#[tokio::test]
-async fn bodies_are_strict() {
-    let world = World::lived().await;
+async fn bodies_are_strict(kind: Kind) {
+    let world = World::lived(kind).await;
     let mut said = String::new();
     for body in [
         json!({"parameters": {"size": 3}, "colour": "red"}),
@@ -126,9 +125,8 @@ async fn bodies_are_strict() {
     assert_eq!(buildsets["items"].as_array().unwrap().len(), 2, "nothing was started");
 }
 
-#[tokio::test]
-async fn a_form_of_another_site_is_no_json() {
-    let world = World::lived().await;
+async fn a_form_of_another_site_is_no_json(kind: Kind) {
+    let world = World::lived(kind).await;
     let form = |kind: &str, body: String| {
         Request::post("/api/v1/builds/2/cancel")
             .header("host", HOST)
@@ -144,9 +142,8 @@ async fn a_form_of_another_site_is_no_json() {
     assert_eq!(world.send(form("application/json", long)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
-#[tokio::test]
-async fn requests_that_pages_of_other_sites_send_change_nothing() {
-    let world = World::lived().await;
+async fn requests_that_pages_of_other_sites_send_change_nothing(kind: Kind) {
+    let world = World::lived(kind).await;
     let head = world.app.reader.journal_head().await.unwrap();
     for (headers, code) in [
         (&[("origin", "http://evil.example")][..], "cross-site"),
@@ -166,9 +163,8 @@ async fn requests_that_pages_of_other_sites_send_change_nothing() {
     assert_eq!(world.app.reader.journal_head().await.unwrap(), head);
 }
 
-#[tokio::test]
-async fn every_answer_carries_the_common_headers() {
-    let world = World::lived().await;
+async fn every_answer_carries_the_common_headers(kind: Kind) {
+    let world = World::lived(kind).await;
     for path in ["/healthz", "/api/v1/status", "/api/v1/nothing", "/api/v1/builds/1/log", "/nothing"] {
         let answer = world.get(path).await;
         for name in
@@ -177,4 +173,12 @@ async fn every_answer_carries_the_common_headers() {
             assert!(answer.headers.contains_key(name), "{path}: {name}");
         }
     }
+}
+
+on_both! {
+    mistakes_are_named,
+    bodies_are_strict,
+    a_form_of_another_site_is_no_json,
+    requests_that_pages_of_other_sites_send_change_nothing,
+    every_answer_carries_the_common_headers,
 }

@@ -24,6 +24,7 @@ use crate::engine::{self, Engine, EngineError};
 use crate::logs::LogStore;
 use crate::sources::webhook::replay::{Replayed, Stored};
 use crate::store::Store;
+use crate::store::tests::Kind;
 use crate::web::{App, Control, Guard, Info, NotSubmitted, Once, router};
 
 pub(super) const HOST: &str = "127.0.0.1:8020";
@@ -168,9 +169,9 @@ impl Answer {
 
 impl World {
     /// A service that has just been started with the configuration.
-    pub(super) async fn empty() -> Self {
+    pub(super) async fn empty(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("db")).await.unwrap();
+        let store = Store::open_database(&folder.path().join("db"), &kind.database()).await.unwrap();
         let reader = store.reader().clone();
         let logs = LogStore::new(folder.path().join("logs"));
         let hands = Arc::new(Hands(AtomicI64::new(1_795_518_131_000_000)));
@@ -213,8 +214,8 @@ impl World {
     }
 
     /// A service with a history.
-    pub(super) async fn lived() -> Self {
-        let mut world = Self::empty().await;
+    pub(super) async fn lived(kind: Kind) -> Self {
+        let mut world = Self::empty(kind).await;
         let labels = [("os".to_owned(), "linux".to_owned())].into();
         world.happen(Input::Hello(Hello { worker: "local".into(), labels, slots: 1, builds: vec![] })).await;
         world.happen(Input::SightFailed { repository: "site".into(), error: "no such host".to_owned() }).await;
