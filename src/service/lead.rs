@@ -170,6 +170,8 @@ pub(super) async fn run(
             },
         };
         let lost = keeper.hold(desk.engine.leads(), &stop).await;
+        // Whoever leads now is found by the next look; this master it is not.
+        leadership.note(crate::store::Leader::default());
         desk.end(held).await;
         match lost {
             Lost::Stopped => {
@@ -178,7 +180,6 @@ pub(super) async fn run(
             }
             Lost::Taken => warn!("the lead is lost; this master follows now"),
         }
-        leadership.note(crate::store::Leader::default());
     }
 }
 

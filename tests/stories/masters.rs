@@ -61,8 +61,20 @@ impl Site {
         soon("an answer", request.send()).await.unwrap().json().await.unwrap()
     }
 
-    /// Starts `again` by the API of a master, and gives status and answer.
+    /// Starts `again` by the API of a master, as a client does: while nobody leads it comes again. Gives the answer.
     async fn force(&self, master: &Service, key: &str) -> (reqwest::StatusCode, Value) {
+        let forced = async {
+            loop {
+                let (status, answer) = self.force_once(master, key).await;
+                if status != reqwest::StatusCode::SERVICE_UNAVAILABLE {
+                    return (status, answer);
+                }
+            }
+        };
+        soon("a decision", forced).await
+    }
+
+    async fn force_once(&self, master: &Service, key: &str) -> (reqwest::StatusCode, Value) {
         let request = self
             .http
             .post(format!("http://{}/api/v1/schedulers/again/force", master.address()))
