@@ -65,7 +65,7 @@ impl Lane {
     }
 
     fn start(&self) -> Served {
-        Served::start(&self.yard, &self.database, self.port, &[])
+        Served::start(&self.yard, &self.yard.data(), self.port, &[])
     }
 
     /// Lets the service see the repositories as they are before anything moves.

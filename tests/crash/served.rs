@@ -1,8 +1,11 @@
 //! The real program, started to be killed.
 
 use std::fs::File;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -18,8 +21,9 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Starts it on a port, under another command if `prefix` names one; it is not waited for.
-    pub(crate) fn start(yard: &Yard, database: &Database, port: u16, prefix: &[String]) -> Self {
+    /// Starts it over a data folder on a port, under another command if `prefix` names one; it is not waited for.
+    pub(crate) fn start(yard: &Yard, data: &Path, port: u16, prefix: &[String]) -> Self {
+        let database = Database::in_folder(data);
         let mut words: Vec<String> = prefix.to_vec();
         words.push(env!("CARGO_BIN_EXE_gristmill").to_owned());
         let said = File::options().create(true).append(true).open(yard.path().join("said")).unwrap();
@@ -28,7 +32,7 @@ impl Served {
             .arg("serve")
             .arg(yard.file())
             .args(["--listen", &format!("127.0.0.1:{port}"), "--data"])
-            .arg(yard.data())
+            .arg(data)
             .args(database.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -74,9 +78,18 @@ impl Served {
     }
 
     /// Asks it to stop, and waits until it has.
-    pub(crate) async fn terminate(mut self) -> std::process::ExitStatus {
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+        soon("the end", self.child.wait()).await.unwrap()
+    }
+
+    /// Sends a signal to what runs under the command of the prefix, and waits for the end of both.
+    pub(crate) async fn end_inner(mut self, signal: Signal) -> ExitStatus {
+        let outer = self.child.id().unwrap();
+        let children = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
+        let inner = children.split_whitespace().next().expect("the command runs the service").parse().unwrap();
+        kill(Pid::from_raw(inner), signal).unwrap();
         soon("the end", self.child.wait()).await.unwrap()
     }
 }
