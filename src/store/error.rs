@@ -142,7 +142,11 @@ impl StoreError {
 }
 
 fn hint(is_transient: bool) -> &'static str {
-    if is_transient { "the disk is full or busy" } else { "the database file cannot be used" }
+    if is_transient {
+        "is the disk full, failing or busy? once it has room and works again, this goes on by itself"
+    } else {
+        "the database file cannot be used: is it damaged, or another user's?"
+    }
 }
 
 /// Why a turn was not committed. Nothing of it was written.
