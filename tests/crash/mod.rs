@@ -4,6 +4,7 @@
 mod database;
 mod dice;
 mod facts;
+mod faults;
 mod images;
 mod kill;
 mod ledger;

@@ -13,9 +13,8 @@ use serde_json::Value;
 
 use super::database::Database;
 use super::dice::Dice;
-use super::facts;
 use super::images::{Disk, FATES, Fate, Image};
-use super::ledger::{audit, mail_id};
+use super::ledger::mail_id;
 use super::load::Users;
 use super::served::{Served, free_port};
 use super::sink::Sink;
@@ -46,16 +45,14 @@ struct Recording {
 /// Lets the real program work under the recorder.
 async fn record(seed: u64) -> Recording {
     let mut dice = Dice::new(seed);
-    let sink = Sink::start(dice.split()).await;
+    let sink = Sink::start(None).await;
     let yard = Yard::make(sink.port, 2 * ROUNDS + 50);
     let mut users = Users::new(dice.split());
     let port = free_port(u64::from(std::process::id()) * 5 + dice.below(9_000));
     let tapes: Vec<PathBuf> = (0..2).map(|life| yard.path().join(format!("tape{life}"))).collect();
 
     let mut served = Served::start(&yard, &yard.data(), port, &tape::recorder(&tapes[0]));
-    for _ in 0..2 {
-        served.until("seen for the first time").await;
-    }
+    served.has_looked(&yard).await;
     work(&mut users, &yard, &served.url.clone()).await;
     served.end_inner(Signal::SIGKILL).await;
     sink.turn_page().await;
@@ -65,8 +62,8 @@ async fn record(seed: u64) -> Recording {
     let url = served.url.clone();
     work(&mut users, &yard, &url).await;
     let until = Instant::now() + DEADLINE;
-    while !users.are_content() || !complaints(&mut users, &yard, &sink).await.is_empty() {
-        assert!(Instant::now() < until, "no rest: {:#?}", complaints(&mut users, &yard, &sink).await);
+    while !users.are_content() || !users.complaints(&yard, &sink).await.is_empty() {
+        assert!(Instant::now() < until, "no rest: {:#?}", users.complaints(&yard, &sink).await);
         users.insist(&url).await;
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -85,16 +82,6 @@ async fn work(users: &mut Users, yard: &Yard, url: &str) {
         users.act(url).await;
         users.act(url).await;
     }
-}
-
-/// What is wrong, or not at rest yet, by the ledger.
-async fn complaints(users: &mut Users, yard: &Yard, sink: &Sink) -> Vec<String> {
-    let stored = Stored::load(&Database::in_folder(&yard.data())).await;
-    users.facts.mails = sink.taken();
-    users.facts.effects = facts::effects(&std::fs::read_to_string(yard.path().join("effects")).unwrap());
-    users.facts.tips = yard.tips();
-    users.facts.histories = yard.forward();
-    audit(&Yard::terms(), &users.facts, &stored)
 }
 
 fn journal(stored: &Stored) -> Vec<(i64, Value)> {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,8 +11,12 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::database::Database;
+use super::stored::Stored;
 use super::yard::Yard;
 use crate::support::soon;
+
+/// The pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// One run of `gristmill serve`.
 pub(crate) struct Served {
@@ -58,17 +63,16 @@ impl Served {
         soon("the start", said).await
     }
 
-    /// Waits for a line that it says.
-    pub(crate) async fn until(&mut self, part: &str) {
-        let said = async {
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                if line.contains(part) {
-                    return;
-                }
+    /// Waits until it answers and has seen every repository once.
+    pub(crate) async fn has_looked(&mut self, yard: &Yard) {
+        assert!(self.answers().await, "the service does not start");
+        let database = Database::in_folder(&yard.data());
+        let looked = async {
+            while database.ask(["SELECT name FROM repository WHERE seen = 1"]).await[0].len() < 2 {
+                tokio::time::sleep(LOOK_EVERY).await;
             }
-            panic!("it ended before it said {part:?}");
         };
-        soon(part, said).await;
+        soon("the first look at the repositories", looked).await;
     }
 
     /// Kills it as a crash does: no instruction of it runs any more.
@@ -99,4 +103,23 @@ pub(crate) fn free_port(start: u64) -> u16 {
     let ports = (0..500).map(|step| 21_000 + u16::try_from((start + step) % 9_000).unwrap());
     let mut free = ports.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.next().expect("one of 500 ports is free")
+}
+
+/// Compares what steps printed with what is kept of it: all of it, or the beginning of it if the build was lost. Gives how
+/// many bytes are kept, and what is wrong.
+pub(crate) async fn compare_logs(yard: &Yard, url: &str) -> (usize, Vec<String>) {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let (mut bytes, mut complaints) = (0, Vec::new());
+    for build in Stored::load(&Database::in_folder(&yard.data())).await.builds {
+        let id = build.id;
+        let (step, printed) = yard.printed(&build.builder, id, build.attempt);
+        let answer = soon("a log", http.get(format!("{url}/api/v1/builds/{id}/log?step={step}")).send()).await.unwrap();
+        let kept = if answer.status().is_success() { answer.text().await.unwrap() } else { String::new() };
+        bytes += kept.len();
+        let is_whole = matches!(build.outcome.as_deref(), Some("success" | "failure"));
+        if (is_whole && kept != printed) || !printed.starts_with(&kept) {
+            complaints.push(format!("the log of {build:?} has {} bytes of {}", kept.len(), printed.len()));
+        }
+    }
+    (bytes, complaints)
 }
