@@ -1,6 +1,6 @@
 //! A disk that fails: the N-th call of a kind on the data folder's files says EIO or ENOSPC, once or from then on, while
 //! something is accepted, built and told. What could not be stored is not acknowledged; what is said is readable; and
-//! once the disk works again, everything comes to its end as if nothing had been.
+//! once the disk works again, everything comes to its end as if nothing had been, without a restart and after one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +34,7 @@ const CALLS_MAX: u64 = 60;
 /// Builds whose logs' files may fail.
 const BUILDS: usize = 14;
 /// How long a service with a failing disk is watched.
-const WATCHED: Duration = Duration::from_millis(1500);
+const WATCHED: Duration = Duration::from_millis(1000);
 /// How long everything may take to come to rest when the disk works again.
 const REST_MAX: Duration = Duration::from_secs(45);
 /// The pause between two looks.
@@ -45,7 +45,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 struct Fault {
     call: &'static str,
     error: &'static str,
-    /// Which call of each thread.
+    /// Which call of each thread, so that a database that is opened again by another thread meets it again.
     number: u64,
     /// Whether all later ones fail as well.
     lasts: bool,
@@ -90,7 +90,7 @@ impl Fault {
         }
         let Self { call, error, number, lasts, .. } = self;
         let when = if *lasts { "+" } else { "" };
-        let mut words = ["strace", "-f", "--seccomp-bpf", "-e", "signal=none", "-o"].map(str::to_owned).to_vec();
+        let mut words = ["strace", "-f", "-e", "signal=none", "-o"].map(str::to_owned).to_vec();
         words.push(yard.path().join("injected").to_str().unwrap().to_owned());
         words.extend(["-e".to_owned(), format!("trace={call}")]);
         words.extend(["-e".to_owned(), format!("inject={call}:error={error}:when={number}{when}")]);
@@ -132,14 +132,12 @@ impl Fault {
                 users.act(&url).await;
                 users.act(&url).await;
             }
-            if !self.lasts {
-                // The disk works again: so must the service, by itself.
-                let rest = rest(&mut users, &yard, &sink, &url).await;
-                course.complaints.extend(rest.into_iter().map(|complaint| format!("without a restart: {complaint}")));
-            } else {
-                tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
-            }
-            served.end_inner(Signal::SIGKILL).await;
+            tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
+            // The disk works again: so must the service, by itself.
+            served.go_on_alone().await;
+            let rest = rest(&mut users, &yard, &sink, &url).await;
+            course.complaints.extend(rest.into_iter().map(|complaint| format!("without a restart: {complaint}")));
+            served.kill_alone().await;
         }
         sink.turn_page().await;
         let injected = std::fs::read_to_string(yard.path().join("injected")).unwrap();

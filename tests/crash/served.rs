@@ -23,6 +23,7 @@ pub(crate) struct Served {
     pub(crate) url: String,
     pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    alone: Option<Pid>,
 }
 
 impl Served {
@@ -46,7 +47,7 @@ impl Served {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", words[0]));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { url: format!("http://127.0.0.1:{port}"), child, lines }
+        Self { url: format!("http://127.0.0.1:{port}"), child, lines, alone: None }
     }
 
     /// Waits until it says where it can be found. Gives whether it came to that.
@@ -90,11 +91,38 @@ impl Served {
 
     /// Sends a signal to what runs under the command of the prefix, and waits for the end of both.
     pub(crate) async fn end_inner(mut self, signal: Signal) -> ExitStatus {
+        kill(self.inner(), signal).unwrap();
+        soon("the end", self.child.wait()).await.unwrap()
+    }
+
+    /// Takes away the command of the prefix; what ran under it goes on alone.
+    pub(crate) async fn go_on_alone(&mut self) {
+        self.alone = Some(self.inner());
+        self.child.start_kill().unwrap();
+        soon("the end of the command", self.child.wait()).await.unwrap();
+    }
+
+    /// Kills what goes on alone.
+    pub(crate) async fn kill_alone(mut self) {
+        kill(self.alone.take().expect("it goes on alone"), Signal::SIGKILL).unwrap();
+        // It was the only one that could still say something.
+        let gone = async { while let Ok(Some(_)) = self.lines.next_line().await {} };
+        soon("the end", gone).await;
+    }
+
+    fn inner(&self) -> Pid {
         let outer = self.child.id().unwrap();
         let children = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
-        let inner = children.split_whitespace().next().expect("the command runs the service").parse().unwrap();
-        kill(Pid::from_raw(inner), signal).unwrap();
-        soon("the end", self.child.wait()).await.unwrap()
+        Pid::from_raw(children.split_whitespace().next().expect("the command runs the service").parse().unwrap())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(alone) = self.alone {
+            // A test that fails leaves nothing behind.
+            let _is_gone = kill(alone, Signal::SIGKILL).is_err();
+        }
     }
 }
 
