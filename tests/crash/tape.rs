@@ -138,7 +138,7 @@ impl Reader<'_> {
             // What the product does not do today, and what this reader would have to learn if it did.
             _ => {
                 let is_ours = self.ours(&descriptor(arguments)).or_else(|| self.ours(&last_text(arguments))).is_some();
-                assert!(!is_ours, "the tape has a call that is not understood: {name}({:.300}", arguments);
+                assert!(!is_ours, "the tape has a call that is not understood: {name}({arguments:.300}");
                 None
             }
         };
