@@ -18,6 +18,10 @@ use crate::support::set_up_process;
 const KILLED_STARTING_ONE_IN: u64 = 5;
 /// The longest life of such a start, in milliseconds: about as long as a start takes on a busy machine.
 const START_MAX: u64 = 150;
+/// One kill of so many comes while the service stops because it was asked to.
+const KILLED_STOPPING_ONE_IN: u64 = 6;
+/// The longest time between the two, in milliseconds.
+const STOP_MAX: u64 = 40;
 /// The longest life of the others, in milliseconds after the first answer.
 const LIFE_MAX: u64 = 450;
 /// How long everything may take to come to rest after the last kill: mails that were refused twice wait a minute.
@@ -30,6 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Done {
     kills: usize,
     kills_at_start: usize,
+    kills_at_stop: usize,
     pushes: usize,
     hooks: usize,
     forces: usize,
@@ -85,8 +90,13 @@ impl Lane {
         // Time is what this test is about: the moment of the kill.
         let life = Duration::from_millis(1 + self.dice.below(if starts { LIFE_MAX } else { START_MAX }));
         let end = Instant::now() + life;
+        let stopping = self.dice.one_in(KILLED_STOPPING_ONE_IN).then(|| self.dice.below(STOP_MAX));
         let kill = tokio::spawn(async move {
             tokio::time::sleep(life).await;
+            if let Some(moment) = stopping {
+                served.ask_to_stop();
+                tokio::time::sleep(Duration::from_millis(moment)).await;
+            }
             served.kill().await;
         });
         while starts && Instant::now() < end {
@@ -97,6 +107,7 @@ impl Lane {
         kill.await.expect("it is killed");
         self.done.kills += 1;
         self.done.kills_at_start += usize::from(!starts);
+        self.done.kills_at_stop += usize::from(stopping.is_some());
         self.sink.turn_page().await;
         if self.dice.one_in(3) {
             self.users.push(&self.yard);

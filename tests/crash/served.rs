@@ -82,10 +82,15 @@ impl Served {
         soon("the end", self.child.wait()).await.unwrap();
     }
 
-    /// Asks it to stop, and waits until it has.
-    pub(crate) async fn terminate(mut self) -> ExitStatus {
+    /// Asks it to stop.
+    pub(crate) fn ask_to_stop(&self) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        self.ask_to_stop();
         soon("the end", self.child.wait()).await.unwrap()
     }
 
