@@ -3,7 +3,7 @@
 //! Durability: nothing is synced per piece, because a worker keeps what it sent until the log is sealed and sends again
 //! from where the service's log ends. [`LogStore::seal`] syncs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -33,6 +33,8 @@ struct Shared {
     folder: PathBuf,
     open: Mutex<OpenLogs>,
     watched: Mutex<BTreeMap<LogAddress, watch::Sender<u64>>>,
+    /// Thousands of builds whose folder has a durable name.
+    sealed: Mutex<BTreeSet<i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +96,12 @@ pub struct ReadError {
 impl LogStore {
     /// Makes a store over `folder`, which need not exist yet. Two stores must not share a folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        let shared = Shared { folder: folder.into(), open: Mutex::default(), watched: Mutex::default() };
+        let shared = Shared {
+            folder: folder.into(),
+            open: Mutex::default(),
+            watched: Mutex::default(),
+            sealed: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -149,12 +156,27 @@ impl LogStore {
         for (file, kind) in [(&log.files.log, "log"), (&log.files.index, "idx")] {
             file.sync_data().map_err(|source| AppendError::Io { path: self.path(address, kind), source })?;
         }
-        let folder = self.folder_of(address);
-        File::open(&folder)
-            .and_then(|file| file.sync_all())
-            .map_err(|source| AppendError::Io { path: folder, source })?;
+        self.seal_names(address)?;
         drop(log);
         self.forget(address);
+        Ok(())
+    }
+
+    /// Makes the names above a log durable: those of its files, of its build's folder, and, when that may be new, of the
+    /// folders above.
+    fn seal_names(&self, address: LogAddress) -> Result<(), AppendError> {
+        let folder = self.folder_of(address);
+        let thousand = address.build.0 / 1000;
+        let is_known = lock(&self.shared.sealed).contains(&thousand);
+        // Build, thousand; then the folder of all logs and the one that holds it.
+        let above = folder.ancestors().take(if is_known { 2 } else { 4 });
+        for folder in above.filter(|folder| !folder.as_os_str().is_empty()) {
+            let synced = File::open(folder).and_then(|file| file.sync_all());
+            synced.map_err(|source| AppendError::Io { path: folder.to_owned(), source })?;
+        }
+        if !is_known {
+            lock(&self.shared.sealed).insert(thousand);
+        }
         Ok(())
     }
 

@@ -214,6 +214,8 @@ pub(crate) struct Judge {
     catalog: Mutex<Arc<Catalog>>,
     state: Mutex<Judged>,
     inputs: mpsc::UnboundedSender<Input>,
+    /// Whoever holds it makes everybody wait for a turn.
+    pub(crate) turns: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -233,7 +235,8 @@ pub(crate) type Inputs = mpsc::UnboundedReceiver<Input>;
 impl Judge {
     pub(crate) fn new(catalog: Arc<Catalog>) -> (Arc<Self>, Inputs) {
         let (inputs, receiver) = mpsc::unbounded_channel();
-        (Arc::new(Self { catalog: Mutex::new(catalog), state: Mutex::default(), inputs }), receiver)
+        let turns = tokio::sync::Mutex::default();
+        (Arc::new(Self { catalog: Mutex::new(catalog), state: Mutex::default(), inputs, turns }), receiver)
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, Judged> {
@@ -287,6 +290,7 @@ impl Judged {
 #[async_trait]
 impl Accept for Judge {
     async fn accept(&self, input: Input) -> Result<Reply, String> {
+        let _turn = self.turns.lock().await;
         let reply = {
             let mut state = self.state();
             if let Some(refusal) = state.refusals.pop() {

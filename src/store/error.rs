@@ -178,7 +178,11 @@ impl StoreError {
 }
 
 fn hint(is_transient: bool) -> &'static str {
-    if is_transient { "the database is full, busy or not reached" } else { "the database cannot be used" }
+    if is_transient {
+        "is it full, failing, busy or not reached? once it has room and works again, this goes on by itself"
+    } else {
+        "the database cannot be used: is it damaged, another user's, or its password wrong?"
+    }
 }
 
 /// Why a turn was not committed. Nothing of it was written.

@@ -37,7 +37,7 @@ pub(super) async fn take_soon(folder: &Path) -> Result<Lock, StoreError> {
 /// Takes the folder, which is made (for this user alone) if it is not there.
 fn take(folder: &Path) -> Result<Lock, StoreError> {
     let unusable = |source| StoreError::Folder { folder: folder.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+    make(folder).map_err(unusable)?;
     let mut file = open_private(&folder.join(LOCK_FILE)).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -48,6 +48,18 @@ fn take(folder: &Path) -> Result<Lock, StoreError> {
     }
     write_holder(&mut file).map_err(unusable)?;
     Ok(Lock { _file: file })
+}
+
+/// Makes a folder and those above it, for this user alone. Their names last: what is committed in a folder is lost if the
+/// folder itself does not survive a loss of power.
+fn make(folder: &Path) -> std::io::Result<()> {
+    let new: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for made in new {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Opens a file, which is made for this user alone if it is not there. What is in it stays: until the lock is held, the

@@ -5,19 +5,23 @@ use std::time::{Duration, Instant};
 
 use super::database::Database;
 use super::dice::Dice;
-use super::ledger::audit;
+use super::facts::Facts;
 use super::load::Users;
-use super::served::{Served, free_port};
+use super::served::{Served, compare_logs, free_port};
 use super::sink::Sink;
-use super::stored::{Build, Stored};
+use super::stored::Stored;
+use super::wish;
 use super::yard::Yard;
-use super::{facts, wish};
-use crate::support::{set_up_process, soon};
+use crate::support::set_up_process;
 
 /// One start of so many is killed before it can be asked anything.
 const KILLED_STARTING_ONE_IN: u64 = 5;
 /// The longest life of such a start, in milliseconds: about as long as a start takes on a busy machine.
 const START_MAX: u64 = 150;
+/// One kill of so many comes while the service stops because it was asked to.
+const KILLED_STOPPING_ONE_IN: u64 = 6;
+/// The longest time between the two, in milliseconds.
+const STOP_MAX: u64 = 40;
 /// The longest life of the others, in milliseconds after the first answer.
 const LIFE_MAX: u64 = 450;
 /// How long everything may take to come to rest after the last kill: mails that were refused twice wait a minute.
@@ -30,6 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Done {
     kills: usize,
     kills_at_start: usize,
+    kills_at_stop: usize,
     pushes: usize,
     hooks: usize,
     forces: usize,
@@ -56,7 +61,7 @@ struct Lane {
 impl Lane {
     async fn make(seed: u64, cycles: usize) -> Self {
         let mut dice = Dice::new(seed);
-        let sink = Sink::start(dice.split()).await;
+        let sink = Sink::start(Some(dice.split())).await;
         let yard = Yard::make(sink.port, 2 * cycles + 50);
         let database = Database::in_folder(&yard.data());
         let users = Users::new(dice.split());
@@ -65,16 +70,13 @@ impl Lane {
     }
 
     fn start(&self) -> Served {
-        Served::start(&self.yard, &self.database, self.port, &[])
+        Served::start(&self.yard, &self.yard.data(), self.port, &[])
     }
 
     /// Lets the service see the repositories as they are before anything moves.
     async fn first_sight(&self) {
         let mut served = self.start();
-        assert!(served.answers().await, "the service does not start");
-        for _ in 0..2 {
-            served.until("seen for the first time").await;
-        }
+        served.has_looked(&self.yard).await;
         assert!(served.terminate().await.success());
     }
 
@@ -88,8 +90,13 @@ impl Lane {
         // Time is what this test is about: the moment of the kill.
         let life = Duration::from_millis(1 + self.dice.below(if starts { LIFE_MAX } else { START_MAX }));
         let end = Instant::now() + life;
+        let stopping = self.dice.one_in(KILLED_STOPPING_ONE_IN).then(|| self.dice.below(STOP_MAX));
         let kill = tokio::spawn(async move {
             tokio::time::sleep(life).await;
+            if let Some(moment) = stopping {
+                served.ask_to_stop();
+                tokio::time::sleep(Duration::from_millis(moment)).await;
+            }
             served.kill().await;
         });
         while starts && Instant::now() < end {
@@ -100,6 +107,7 @@ impl Lane {
         kill.await.expect("it is killed");
         self.done.kills += 1;
         self.done.kills_at_start += usize::from(!starts);
+        self.done.kills_at_stop += usize::from(stopping.is_some());
         self.sink.turn_page().await;
         if self.dice.one_in(3) {
             self.users.push(&self.yard);
@@ -113,13 +121,13 @@ impl Lane {
         let until = Instant::now() + REST_MAX;
         loop {
             self.users.insist(&served.url).await;
-            let complaints = if self.users.are_content() { self.audit().await } else { vec!["unasked".to_owned()] };
-            if complaints.is_empty() || Instant::now() > until {
+            if self.users.complaints(&self.yard, &self.sink).await.is_empty() || Instant::now() > until {
                 break;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        let mut complaints = self.compare_logs(&served.url).await;
+        let mut complaints;
+        (self.done.log_bytes, complaints) = compare_logs(&self.yard, &served.url).await;
         let status = served.terminate().await;
         if !status.success() {
             complaints.push(format!("the last stop: {status}"));
@@ -137,40 +145,16 @@ impl Lane {
     }
 
     async fn audit(&mut self) -> Vec<String> {
-        let stored = Stored::load(&self.database).await;
-        let facts = &mut self.users.facts;
-        facts.mails = self.sink.taken();
-        facts.effects = facts::effects(&std::fs::read_to_string(self.yard.path().join("effects")).unwrap());
-        facts.tips = self.yard.tips();
-        facts.histories = self.yard.forward();
-        self.done.count(&stored, facts);
+        let stored = self.users.look(&self.yard, &self.sink).await;
+        self.done.count(&stored, &self.users.facts);
         self.done.pushes = self.users.pushes;
         self.done.refused_mails = self.sink.refused();
-        audit(&Yard::terms(), &self.users.facts, &stored)
-    }
-
-    /// Compares what steps printed with what is kept of it: all of it, or the beginning of it if the build was lost.
-    async fn compare_logs(&mut self, url: &str) -> Vec<String> {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut complaints = Vec::new();
-        for build in Stored::load(&self.database).await.builds {
-            let Build { id, attempt, .. } = build;
-            let (step, printed) = self.yard.printed(&build.builder, id, attempt);
-            let answer = soon("a log", http.get(format!("{url}/api/v1/builds/{id}/log?step={step}")).send()).await;
-            let answer = answer.unwrap();
-            let kept = if answer.status().is_success() { answer.text().await.unwrap() } else { String::new() };
-            self.done.log_bytes += kept.len();
-            let is_whole = matches!(build.outcome.as_deref(), Some("success" | "failure"));
-            if (is_whole && kept != printed) || !printed.starts_with(&kept) {
-                complaints.push(format!("the log of {build:?} has {} bytes of {}", kept.len(), printed.len()));
-            }
-        }
-        complaints
+        self.users.complaints(&self.yard, &self.sink).await
     }
 }
 
 impl Done {
-    fn count(&mut self, stored: &Stored, facts: &facts::Facts) {
+    fn count(&mut self, stored: &Stored, facts: &Facts) {
         self.hooks = facts.hooks.len();
         self.forces = facts.forces.len();
         self.builds = stored.builds.len();

@@ -8,8 +8,12 @@ use sha2::Sha256;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::database::Database;
 use super::dice::Dice;
-use super::facts::{Facts, Force, Hook};
+use super::facts::{Facts, Force, Hook, effects};
+use super::ledger::audit;
+use super::sink::Sink;
+use super::stored::Stored;
 use super::yard::{REFS, SECRET, Yard};
 
 /// How long an answer may take. A service that was killed ends the connection long before.
@@ -42,6 +46,25 @@ impl Users {
     /// Says whether every request was acknowledged.
     pub(crate) fn are_content(&self) -> bool {
         self.owed_hooks.is_empty() && self.owed_forces.is_empty()
+    }
+
+    /// Brings what is known up to date, and gives it with what the database says.
+    pub(crate) async fn look(&mut self, yard: &Yard, sink: &Sink) -> Stored {
+        let stored = Stored::load(&Database::in_folder(&yard.data())).await;
+        self.facts.mails = sink.taken();
+        self.facts.effects = effects(&std::fs::read_to_string(yard.path().join("effects")).unwrap());
+        self.facts.tips = yard.tips();
+        self.facts.histories = yard.forward();
+        stored
+    }
+
+    /// What is wrong, or not at rest yet, by the ledger.
+    pub(crate) async fn complaints(&mut self, yard: &Yard, sink: &Sink) -> Vec<String> {
+        if !self.are_content() {
+            return vec!["somebody waits for an answer".to_owned()];
+        }
+        let stored = self.look(yard, sink).await;
+        audit(&Yard::terms(), &self.facts, &stored)
     }
 
     /// Moves a ref, and mostly owes a webhook then.

@@ -4,13 +4,17 @@
 mod database;
 mod dice;
 mod facts;
+mod faults;
+mod images;
 mod kill;
 mod ledger;
 mod ledger_itself;
 mod load;
+mod power;
 mod served;
 mod sink;
 mod stored;
+mod tape;
 mod yard;
 
 /// Gives what the environment asks of these tests: `GRISTMILL_TEST_CYCLES=1000`.

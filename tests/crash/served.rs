@@ -1,25 +1,35 @@
 //! The real program, started to be killed.
 
 use std::fs::File;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::database::Database;
+use super::stored::Stored;
 use super::yard::Yard;
 use crate::support::soon;
+
+/// The pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// One run of `gristmill serve`.
 pub(crate) struct Served {
     pub(crate) url: String,
     pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    alone: Option<Pid>,
 }
 
 impl Served {
-    /// Starts it on a port, under another command if `prefix` names one; it is not waited for.
-    pub(crate) fn start(yard: &Yard, database: &Database, port: u16, prefix: &[String]) -> Self {
+    /// Starts it over a data folder on a port, under another command if `prefix` names one; it is not waited for.
+    pub(crate) fn start(yard: &Yard, data: &Path, port: u16, prefix: &[String]) -> Self {
+        let database = Database::in_folder(data);
         let mut words: Vec<String> = prefix.to_vec();
         words.push(env!("CARGO_BIN_EXE_gristmill").to_owned());
         let said = File::options().create(true).append(true).open(yard.path().join("said")).unwrap();
@@ -28,7 +38,7 @@ impl Served {
             .arg("serve")
             .arg(yard.file())
             .args(["--listen", &format!("127.0.0.1:{port}"), "--data"])
-            .arg(yard.data())
+            .arg(data)
             .args(database.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -37,7 +47,7 @@ impl Served {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", words[0]));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { url: format!("http://127.0.0.1:{port}"), child, lines }
+        Self { url: format!("http://127.0.0.1:{port}"), child, lines, alone: None }
     }
 
     /// Waits until it says where it can be found. Gives whether it came to that.
@@ -54,17 +64,16 @@ impl Served {
         soon("the start", said).await
     }
 
-    /// Waits for a line that it says.
-    pub(crate) async fn until(&mut self, part: &str) {
-        let said = async {
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                if line.contains(part) {
-                    return;
-                }
+    /// Waits until it answers and has seen every repository once.
+    pub(crate) async fn has_looked(&mut self, yard: &Yard) {
+        assert!(self.answers().await, "the service does not start");
+        let database = Database::in_folder(&yard.data());
+        let looked = async {
+            while database.ask(["SELECT name FROM repository WHERE seen = 1"]).await[0].len() < 2 {
+                tokio::time::sleep(LOOK_EVERY).await;
             }
-            panic!("it ended before it said {part:?}");
         };
-        soon(part, said).await;
+        soon("the first look at the repositories", looked).await;
     }
 
     /// Kills it as a crash does: no instruction of it runs any more.
@@ -73,11 +82,52 @@ impl Served {
         soon("the end", self.child.wait()).await.unwrap();
     }
 
-    /// Asks it to stop, and waits until it has.
-    pub(crate) async fn terminate(mut self) -> std::process::ExitStatus {
+    /// Asks it to stop.
+    pub(crate) fn ask_to_stop(&self) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        self.ask_to_stop();
         soon("the end", self.child.wait()).await.unwrap()
+    }
+
+    /// Sends a signal to what runs under the command of the prefix, and waits for the end of both.
+    pub(crate) async fn end_inner(mut self, signal: Signal) -> ExitStatus {
+        kill(self.inner(), signal).unwrap();
+        soon("the end", self.child.wait()).await.unwrap()
+    }
+
+    /// Takes away the command of the prefix; what ran under it goes on alone.
+    pub(crate) async fn go_on_alone(&mut self) {
+        self.alone = Some(self.inner());
+        self.child.start_kill().unwrap();
+        soon("the end of the command", self.child.wait()).await.unwrap();
+    }
+
+    /// Kills what goes on alone.
+    pub(crate) async fn kill_alone(mut self) {
+        kill(self.alone.take().expect("it goes on alone"), Signal::SIGKILL).unwrap();
+        // It was the only one that could still say something.
+        let gone = async { while let Ok(Some(_)) = self.lines.next_line().await {} };
+        soon("the end", gone).await;
+    }
+
+    fn inner(&self) -> Pid {
+        let outer = self.child.id().unwrap();
+        let children = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
+        Pid::from_raw(children.split_whitespace().next().expect("the command runs the service").parse().unwrap())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(alone) = self.alone {
+            // A test that fails leaves nothing behind.
+            let _is_gone = kill(alone, Signal::SIGKILL).is_err();
+        }
     }
 }
 
@@ -86,4 +136,23 @@ pub(crate) fn free_port(start: u64) -> u16 {
     let ports = (0..500).map(|step| 21_000 + u16::try_from((start + step) % 9_000).unwrap());
     let mut free = ports.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.next().expect("one of 500 ports is free")
+}
+
+/// Compares what steps printed with what is kept of it: all of it, or the beginning of it if the build was lost. Gives how
+/// many bytes are kept, and what is wrong.
+pub(crate) async fn compare_logs(yard: &Yard, url: &str) -> (usize, Vec<String>) {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let (mut bytes, mut complaints) = (0, Vec::new());
+    for build in Stored::load(&Database::in_folder(&yard.data())).await.builds {
+        let id = build.id;
+        let (step, printed) = yard.printed(&build.builder, id, build.attempt);
+        let answer = soon("a log", http.get(format!("{url}/api/v1/builds/{id}/log?step={step}")).send()).await.unwrap();
+        let kept = if answer.status().is_success() { answer.text().await.unwrap() } else { String::new() };
+        bytes += kept.len();
+        let is_whole = matches!(build.outcome.as_deref(), Some("success" | "failure"));
+        if (is_whole && kept != printed) || !printed.starts_with(&kept) {
+            complaints.push(format!("the log of {build:?} has {} bytes of {}", kept.len(), printed.len()));
+        }
+    }
+    (bytes, complaints)
 }

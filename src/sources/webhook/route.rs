@@ -55,7 +55,7 @@ pub(super) struct Inner {
     engine: Arc<dyn Accept>,
     pub(super) sources: Handle,
     secrets: Secrets,
-    pub(super) at_once: Semaphore,
+    pub(super) at_once: Arc<Semaphore>,
     follow_ups: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -74,7 +74,7 @@ impl Hooks {
             engine,
             sources,
             secrets,
-            at_once: Semaphore::new(AT_ONCE_MAX),
+            at_once: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             follow_ups: Arc::new(Semaphore::new(FOLLOW_UPS_MAX)),
             tasks: TaskTracker::new(),
             stop,
@@ -190,7 +190,8 @@ async fn receive(
     body: Body,
 ) -> Result<Response, Refusal> {
     let busy = |why: &str| Refusal(StatusCode::SERVICE_UNAVAILABLE, "busy", why.to_owned());
-    let _permit = hooks.0.at_once.try_acquire().map_err(|_| busy("too many webhook requests at once"))?;
+    let permit =
+        Arc::clone(&hooks.0.at_once).try_acquire_owned().map_err(|_| busy("too many webhook requests at once"))?;
     let repository = RepositoryName::from(repository);
     let body = body_of(&headers, body).await?;
     let mut reading = check(&hooks, &repository, &headers, &body)?;
@@ -213,12 +214,18 @@ async fn receive(
             Meaning::Look(_) | Meaning::Nothing(_) => None,
         },
     };
-    let taken = tokio::time::timeout(TURN_TIME_MAX, hooks.engine().accept(Input::Deliver(delivery))).await;
-    match taken.map_err(|_| busy("it could not be stored in time"))? {
-        Ok(Reply::Delivered { delivery, repeat, sweep, changes }) => {
-            if sweep && !repeat {
-                follow_up(&hooks, repository, delivery, reading.meaning);
-            }
+    // In a task of its own: a sender that hangs up, or is told to come again, ends only the waiting. What is stored is
+    // looked after all the same, because its repeat will not be.
+    let (all, meaning) = (hooks.clone(), reading.meaning);
+    let storing = hooks.0.tasks.spawn(async move {
+        let stored = store(all, delivery, meaning).await;
+        drop(permit);
+        stored
+    });
+    let stored = tokio::time::timeout(TURN_TIME_MAX, storing).await;
+    let stored = stored.map_err(|_| busy("it could not be stored in time"))?;
+    match stored.unwrap_or_else(|problem| Err(problem.to_string())) {
+        Ok(Reply::Delivered { delivery, repeat, changes, .. }) => {
             let status = if repeat { StatusCode::OK } else { StatusCode::ACCEPTED };
             Ok((status, Json(json!({"delivery": delivery, "changes": changes, "sweep": asks}))).into_response())
         }
@@ -229,6 +236,16 @@ async fn receive(
             Err(busy("it could not be stored"))
         }
     }
+}
+
+/// Has a delivery stored, and sees to what it asks for if it is new.
+async fn store(hooks: Hooks, new: NewDelivery, meaning: Meaning) -> Result<Reply, String> {
+    let repository = new.repository.clone();
+    let reply = hooks.engine().accept(Input::Deliver(new)).await?;
+    if let Reply::Delivered { delivery, repeat: false, sweep: true, .. } = reply {
+        follow_up(&hooks, repository, delivery, meaning);
+    }
+    Ok(reply)
 }
 
 /// Finds out whose hook was called, and whether the call is signed. What is not there answers after the same work.

@@ -9,6 +9,7 @@ use gristmill_model::{DeliveryId, Movement, RefName, RepositoryName, Revision, V
 use gristmill_schedulers::input::Input;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use super::super::replay::{Stored, replay};
 use super::super::route::{AT_ONCE_MAX, BODY_BYTES_MAX, Hooks, routes};
@@ -197,6 +198,27 @@ async fn a_push_that_does_not_follow_makes_us_look() {
         "it does not follow what was accepted last; looked at the repository and found change 1"
     );
     assert_eq!(service.accepted(), Some(service.tip()));
+}
+
+#[tokio::test]
+async fn what_is_stored_is_read_even_if_its_sender_hangs_up() {
+    let mut service = start(Forge::Github).await;
+    let body = service.push("one")[..100].to_vec();
+    let request = axum::http::Request::post("/hooks/app")
+        .header("content-type", "application/json")
+        .header("x-github-event", "push")
+        .header("x-github-delivery", "d-1")
+        .header("x-hub-signature-256", sign(SECRET, &body))
+        .body(axum::body::Body::from(body))
+        .expect("it is a request");
+    let judge = Arc::clone(&service.judge);
+    let turn = judge.turns.lock().await;
+    let call = routes(service.hooks.clone()).oneshot(request);
+    // Looked at once, and dropped while it waits for its turn: so it goes with a connection that ends.
+    tokio::time::timeout(Duration::ZERO, call).await.expect_err("it has to wait");
+    drop(turn);
+    let begins = "the JSON ends early (line 1, column 100); looked at the repository and found change 1";
+    assert_eq!(service.result().await, begins);
 }
 
 #[tokio::test]
