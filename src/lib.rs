@@ -13,6 +13,8 @@ pub mod demo;
 pub mod engine;
 pub mod fleet;
 pub mod logs;
+#[doc(hidden)]
+pub mod seams;
 pub mod service;
 pub mod sources;
 pub mod store;

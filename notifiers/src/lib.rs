@@ -17,6 +17,8 @@ pub mod recorder;
 pub mod render;
 pub mod route;
 mod sample;
+#[doc(hidden)]
+pub mod seams;
 pub mod text;
 mod view;
 
