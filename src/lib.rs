@@ -16,6 +16,8 @@ pub mod fleet;
 pub mod keeping;
 pub mod leader;
 pub mod logs;
+#[doc(hidden)]
+pub mod seams;
 pub mod service;
 pub mod sources;
 pub mod store;

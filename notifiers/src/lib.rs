@@ -22,6 +22,8 @@ pub mod recorder;
 pub mod render;
 pub mod route;
 mod sample;
+#[doc(hidden)]
+pub mod seams;
 pub mod telling;
 pub mod text;
 mod view;

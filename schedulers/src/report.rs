@@ -29,6 +29,12 @@ pub fn report(turn: &mut Turn<'_>, worker: &WorkerName, report: Report) -> Resul
         turn.emit(EventBody::ReportRefused { worker: worker.clone(), build, epoch, why });
         return Err(Denial::Fenced { build, epoch });
     };
+    if let Some(step) = step_of(&report.body).filter(|step| !has_step(turn, &open, *step)) {
+        // Nothing can come of it, so whoever says it may go on; but a build has no more steps than its recipe.
+        let why = format!("build {build} has no step {step}");
+        turn.emit(EventBody::ReportRefused { worker: worker.clone(), build, epoch, why });
+        return Ok(());
+    }
     match report.body {
         ReportBody::Started => {
             if open.build.state == BuildState::Leased {
@@ -47,6 +53,21 @@ pub fn report(turn: &mut Turn<'_>, worker: &WorkerName, report: Report) -> Resul
         ReportBody::Finished { outcome, cause, summary } => finished(turn, &open, outcome, cause, summary),
     }
     Ok(())
+}
+
+/// Gives the step that a report is about.
+fn step_of(body: &ReportBody) -> Option<u32> {
+    match body {
+        ReportBody::StepStarted { step }
+        | ReportBody::StepFinished { step, .. }
+        | ReportBody::TriggerReached { step } => Some(*step),
+        ReportBody::Started | ReportBody::Finished { .. } => None,
+    }
+}
+
+fn has_step(turn: &Turn<'_>, open: &OpenBuild, step: u32) -> bool {
+    let steps = create::of_build(turn, &open.build).map_or(0, |(_, recipe)| recipe.steps.len());
+    usize::try_from(step).is_ok_and(|step| step < steps)
 }
 
 fn step_started(turn: &mut Turn<'_>, open: &OpenBuild, step: u32) {

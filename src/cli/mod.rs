@@ -30,7 +30,7 @@ mod serve;
 mod status;
 mod sweep;
 mod thing;
-mod watch;
+pub(crate) mod watch;
 mod why;
 
 pub use run::run;

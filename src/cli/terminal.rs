@@ -171,6 +171,14 @@ pub fn sign_of(look: Look, outcome: Option<&str>, state: &str) -> String {
     look.sign(outcome.filter(|word| Outcome::parse(word).is_some()).unwrap_or(state))
 }
 
+/// Counts the bytes at the end of a text that begin a character which is not complete.
+fn cut_character(text: &[u8]) -> usize {
+    let tail = &text[text.len().saturating_sub(3)..];
+    let last = tail.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+    let is_cut = std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
+    if is_cut { last.len() } else { 0 }
+}
+
 /// Turns a log's bytes into text that a terminal may be given: colours stay if wanted, everything else that is not
 /// text goes. Pieces may be cut anywhere.
 pub struct LogText {
@@ -180,12 +188,14 @@ pub struct LogText {
     colored: bool,
     /// Whether a carriage return came that no line feed has followed yet.
     returned: bool,
+    /// The beginning of a character that the last piece cut: at most three bytes.
+    rest: Vec<u8>,
 }
 
 impl LogText {
     /// Makes one that keeps or drops colours.
     pub fn new(keep_colors: bool) -> Self {
-        Self { parser: vte::Parser::new(), keep_colors, dropped: 0, colored: false, returned: false }
+        Self { parser: vte::Parser::new(), keep_colors, dropped: 0, colored: false, returned: false, rest: Vec::new() }
     }
 
     /// Takes a piece of log and appends its text to `out`.
@@ -197,11 +207,17 @@ impl LogText {
             colored: &mut self.colored,
             returned: &mut self.returned,
         };
-        self.parser.advance(&mut sink, piece);
+        // The parser loses what follows a character that it gets in two pieces, so it gets whole ones only.
+        let joined = std::mem::take(&mut self.rest);
+        let text = if joined.is_empty() { Cow::Borrowed(piece) } else { Cow::Owned([&joined, piece].concat()) };
+        let whole = text.len() - cut_character(&text);
+        self.parser.advance(&mut sink, &text[..whole]);
+        text[whole..].clone_into(&mut self.rest);
     }
 
     /// Ends the text: colours are switched off again.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.dropped += u64::from(!std::mem::take(&mut self.rest).is_empty());
         if std::mem::take(&mut self.colored) {
             out.extend_from_slice(b"\x1b[0m");
         }
@@ -303,7 +319,8 @@ mod tests {
 
     #[test]
     fn a_log_piece_may_end_anywhere() {
-        let log = "grün \x1b[32mok\x1b[0m\r\n".as_bytes();
+        // The last character but one is cut short, and two more stand right behind one that a piece may cut.
+        let log = b"gr\xc3\xbcn \x1b[32mok\x1b[0m \xd2\xa40\x91\r\n";
         let whole = text_of(log, true).0;
         for cut in 0..log.len() {
             let (mut text, mut out) = (LogText::new(true), Vec::new());

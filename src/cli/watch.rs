@@ -3,7 +3,7 @@
 //! Events come by SSE. A connection that ends is made again from the last number that was seen, so nothing is missed
 //! and nothing is told twice.
 
-mod sse;
+pub(crate) mod sse;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -20,6 +20,8 @@ pub mod labels;
 mod log;
 pub mod master;
 pub mod options;
+#[doc(hidden)]
+pub mod seams;
 mod uplink;
 mod workspace;
 

@@ -6,6 +6,8 @@
 //! would see it twice. What a stranger wrote cannot end a line, start a command or ring a bell (`wire`).
 
 mod flood;
+#[doc(hidden)]
+pub mod seam;
 mod session;
 mod task;
 mod wire;

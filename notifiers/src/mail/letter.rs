@@ -14,8 +14,11 @@ use crate::text;
 /// Characters of a message key's digest that stand in a Message-ID.
 const ID_LENGTH: usize = 32;
 
+/// The last second that a date in a mail can name, at the end of the year 9998; the library panics beyond.
+const SECONDS_MAX: u64 = 253_370_764_799;
+
 /// Cleans what stands behind the `@` of a Message-ID.
-pub(super) fn instance(text: &str) -> String {
+pub(crate) fn instance(text: &str) -> String {
     let clean: String =
         text.chars().filter(|character| character.is_ascii_alphanumeric() || matches!(character, '.' | '-')).collect();
     let clean = clean.trim_matches(['.', '-']).to_ascii_lowercase();
@@ -23,14 +26,14 @@ pub(super) fn instance(text: &str) -> String {
 }
 
 /// Writes the mail; the same message always gives the same bytes.
-pub(super) fn compose(from: &Mailbox, instance: &str, message: &Message) -> Result<lettre::Message, DeliveryError> {
+pub(crate) fn compose(from: &Mailbox, instance: &str, message: &Message) -> Result<lettre::Message, DeliveryError> {
     let to: Address = message
         .target
         .parse()
         .map_err(|error| DeliveryError::permanent(format!("`{}` is no mail address: {error}", message.target)))?;
     let id = Digest::of(message.key.as_bytes()).0;
     let id = id.get(..ID_LENGTH).unwrap_or(&id);
-    let sent_at = UNIX_EPOCH + Duration::from_secs(u64::try_from(message.at.seconds()).unwrap_or(0));
+    let sent_at = UNIX_EPOCH + Duration::from_secs(u64::try_from(message.at.seconds()).unwrap_or(0).min(SECONDS_MAX));
     let mut builder = lettre::Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to))
@@ -81,6 +84,7 @@ impl Header for AutoSubmitted {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use gristmill_model::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
@@ -135,6 +139,16 @@ mod tests {
         let mail = written(&message);
         assert!(mail.is_ascii() && mail.lines().all(|line| line.len() <= 998));
         assert!(mail.contains("Subject: broke: =?utf-8?b?"), "{mail}");
+    }
+
+    #[test]
+    fn a_time_that_no_mail_can_name_is_brought_to_one() {
+        for (seconds, date) in
+            [(i64::MAX / 1_000_000, "Thu, 31 Dec 9998 23:59:59 +0000"), (-1, "Thu, 01 Jan 1970 00:00:00 +0000")]
+        {
+            let message = Message { at: Timestamp::from_seconds(seconds), ..sample::message("ada@example.org") };
+            assert!(written(&message).contains(&format!("Date: {date}\r\n")), "{}", written(&message));
+        }
     }
 
     #[test]

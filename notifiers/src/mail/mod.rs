@@ -4,7 +4,7 @@
 //! one encoded line by then, and in bodies; all other header fields are made here from checked parts. A message has
 //! the same Message-ID and the same bytes on every attempt, so a repeat can be recognised as one.
 
-mod letter;
+pub(crate) mod letter;
 mod server;
 mod talk;
 

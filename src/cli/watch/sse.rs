@@ -7,23 +7,23 @@ const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One event as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Its kind; empty for what is usual.
-    pub(super) event: String,
+    pub(crate) event: String,
     /// What it carries.
-    pub(super) data: String,
+    pub(crate) data: String,
 }
 
 impl Record {
     /// Gives what it carries, if that is JSON.
-    pub(super) fn json(&self) -> Option<Value> {
+    pub(crate) fn json(&self) -> Option<Value> {
         serde_json::from_str(&self.data).ok()
     }
 }
 
 /// Puts pieces together.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     rest: Vec<u8>,
     event: String,
     data: Vec<String>,
@@ -33,11 +33,11 @@ pub(super) struct Reader {
 /// The service sent more in one event than is held.
 #[derive(Debug, thiserror::Error)]
 #[error("an event is longer than {EVENT_BYTES_MAX} bytes")]
-pub(super) struct TooLong;
+pub(crate) struct TooLong;
 
 impl Reader {
     /// Takes a piece and gives the events that it completes.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Record>, TooLong> {
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Vec<Record>, TooLong> {
         self.rest.extend_from_slice(piece);
         let mut records = Vec::new();
         let mut begin = 0;

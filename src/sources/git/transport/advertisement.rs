@@ -17,7 +17,7 @@ const LIST_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const WORDS_BYTES_MAX: usize = 300;
 
 /// Reads a ref list up to its end. Also gives the server's capabilities.
-pub(super) fn read(
+pub(crate) fn read(
     reader: &mut dyn Read,
     is_http: bool,
     config: &Repository,

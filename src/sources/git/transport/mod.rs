@@ -21,7 +21,7 @@ use super::listing::Listing;
 use super::location::Location;
 use super::{Login, Patience, SweepError};
 
-mod advertisement;
+pub(crate) mod advertisement;
 mod daemon;
 mod http;
 mod ssh;
