@@ -15,7 +15,7 @@ pub struct Happening {
     /// The event that it tells of.
     pub event: Seq,
     /// The transition's name (`broke`, `fixed`, `still-failing`, `passing`), or the event's kind, such as
-    /// `source.failing`, `source.recovered`, `catalog.refused`, `message.dead`.
+    /// `source.failing`, `source.recovered`, `catalog.refused`, `doctor.found`, `doctor.cleared`, `message.dead`.
     pub kind: String,
     /// How the builders turned; `None` for what concerns the system itself.
     pub transition: Option<Transition>,

@@ -133,6 +133,12 @@ impl State {
             E::IncidentClosed { incident, .. } => {
                 self.incidents.remove(incident);
             }
+            E::DoctorFound { check, detail } => {
+                self.findings.insert(check.clone(), detail.clone());
+            }
+            E::DoctorCleared { check } => {
+                self.findings.remove(check);
+            }
             E::WorkerJoined { worker } => {
                 self.workers.insert(worker.name.clone(), worker.clone());
             }

@@ -5,10 +5,11 @@
 //!
 //! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
-//! how open ones are read back; `load` makes a state of them; [`read`] are the reads for everybody else. What depends
-//! on the kind of database is in `database` and the migrations, and nowhere else.
+//! how open ones are read back; `load` makes a state of them; [`read`] are the reads for everybody else; [`inspect`]
+//! proves that the rows are as they should be. What depends on the kind of database is in `database` and the migrations, and nowhere else.
 
 pub mod error;
+pub mod inspect;
 pub mod read;
 pub mod turn;
 
@@ -36,6 +37,7 @@ pub use turn::{Answer, Blob, Turn};
 
 use database::Place;
 use database::postgres::Server;
+use inspect::Inspector;
 use writer::Writer;
 
 /// The name of the database file in the data folder.
@@ -75,6 +77,7 @@ impl std::str::FromStr for Database {
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
+    place: Place,
     writer: Writer,
     reader: Reader,
 }
@@ -110,8 +113,8 @@ impl Store {
         let mut connection = place.open_writer().await?;
         migrate::bring_up_to_date(&mut connection, &place.to_string()).await?;
         let reader = Reader::new(place.open_readers());
-        let writer = Writer::start(connection, place, lock).map_err(unusable)?;
-        Ok(Self { folder: folder.to_owned(), writer, reader })
+        let writer = Writer::start(connection, place.clone(), lock).map_err(unusable)?;
+        Ok(Self { folder: folder.to_owned(), place, writer, reader })
     }
 
     /// Commits a turn: all of it or nothing, durably. Gives the journal's new head.
@@ -130,6 +133,14 @@ impl Store {
     pub async fn verify(&self, state: &State) -> Result<(), String> {
         let tables = self.load().await.map_err(|error| error.to_string())?;
         load::compare(state, &tables)
+    }
+
+    /// Opens a connection of its own for looking at everything.
+    ///
+    /// # Errors
+    /// If the database cannot be reached.
+    pub async fn inspector(&self) -> Result<Inspector, StoreError> {
+        Inspector::of(&self.place).await
     }
 
     /// Gives the reads.

@@ -13,7 +13,7 @@ use crate::config::shape::{OneOrMany, Placed as _, list};
 use crate::config::span::Span;
 
 /// What a route can be told of: what the announcer makes of the journal.
-const EVENTS: [&str; 8] = [
+const EVENTS: [&str; 10] = [
     "broke",
     "still-failing",
     "fixed",
@@ -21,6 +21,8 @@ const EVENTS: [&str; 8] = [
     "source.failing",
     "source.recovered",
     "catalog.refused",
+    "doctor.found",
+    "doctor.cleared",
     "message.dead",
 ];
 /// The ways a ref can move.

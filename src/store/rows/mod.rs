@@ -8,6 +8,7 @@ pub(super) mod buildset;
 pub(super) mod catalog;
 pub(super) mod change;
 pub(super) mod delivery;
+pub(super) mod finding;
 pub(super) mod incident;
 pub(super) mod message;
 pub(super) mod recipe;
@@ -29,9 +30,10 @@ use super::tx::Tx;
 /// The statements that load the state. `CROSS JOIN` in them is the order in which SQLite must look: first at the few
 /// that are open. Left to itself it reads everything that ever was.
 #[cfg(test)]
-pub(super) const LOADS: [&str; 15] = [
+pub(super) const LOADS: [&str; 16] = [
     build::LOAD_OPEN,
     buildset::LOAD_OPEN,
+    finding::LOAD,
     incident::LOAD_OPEN,
     incident::LOAD_BUILDERS,
     recipe::LOAD,
@@ -154,6 +156,8 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
             message::deferred(tx, *message, *attempts, error, *due).await
         }
         E::MessageDead { message, error } => message::dead(tx, *message, error).await,
+        E::DoctorFound { check, detail } => finding::found(tx, check, detail, at).await,
+        E::DoctorCleared { check } => finding::cleared(tx, check).await,
         E::WorkerJoined { worker } => worker::joined(tx, worker).await,
         E::WorkerLeft { worker, .. } => worker::left(tx, worker, at).await,
     }

@@ -3,6 +3,7 @@
 use gristmill_model::*;
 use gristmill_schedulers::State;
 
+use crate::store::inspect::{CHECKS, Looked};
 use crate::store::{Answer, Blob, CommitError, Store, StoreError, Turn};
 
 /// A store in a folder of its own, and what its state must be.
@@ -55,8 +56,18 @@ impl World {
         }
     }
 
-    /// Closes the store and opens it again, as a restart does.
+    /// Folds every event and writes it again, and holds both against the tables.
+    async fn prove_fold(&self) {
+        let mut inspector = self.store.inspector().await.unwrap();
+        for check in CHECKS.iter().filter(|check| check.id.starts_with("fold-")) {
+            assert_eq!(inspector.look(check).await.unwrap(), Looked::SOUND, "{}", check.id);
+        }
+        inspector.close().await;
+    }
+
+    /// Closes the store and opens it again, as a restart does. Before, every event is folded and written again.
     pub(super) async fn restart(self) -> Self {
+        self.prove_fold().await;
         let Self { store, state, now, folder } = self;
         store.close().await;
         let store = Store::open(folder.path()).await.unwrap();

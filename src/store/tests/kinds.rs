@@ -359,3 +359,19 @@ async fn workers_join_leave_and_join_again() {
     world.happen(vec![refused]).await;
     world.restart().await;
 }
+
+#[tokio::test]
+async fn a_finding_is_a_row_while_it_lasts() {
+    let mut world = World::new().await;
+    let found = |detail: &str| EventBody::DoctorFound { check: "disk-space".into(), detail: detail.into() };
+    let cleared = EventBody::DoctorCleared { check: "disk-space".into() };
+    assert_eq!(world.refused(vec![cleared.clone()]).await, "finding");
+    world.happen(vec![found("3 MiB are free")]).await;
+    let since = world.now;
+    assert_eq!(world.refused(vec![found("2 MiB are free")]).await, "finding");
+    let findings = world.store.reader().findings().await.unwrap();
+    assert_eq!((findings[0].check.as_str(), findings[0].at), ("disk-space", since));
+    world = world.restart().await;
+    world.happen(vec![cleared, found("1 MiB is free")]).await;
+    world.restart().await;
+}
