@@ -16,6 +16,7 @@ pub mod view;
 mod cancel;
 mod check;
 mod completions;
+mod doctor;
 mod explain;
 mod force;
 mod graph;

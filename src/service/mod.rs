@@ -3,6 +3,8 @@
 //! Started: the store, the engine, the configuration, then those who follow and those who feed. Stopped the other way
 //! round: first nobody feeds any more, then what is decided is committed, then the database is closed.
 
+pub mod doctor;
+
 mod control;
 mod notifiers;
 mod reload;
@@ -174,6 +176,9 @@ impl Service {
             in_force: catalog.hash.clone(),
         };
         tasks.push(tokio::spawn(reload.run(stop.parts.clone())));
+        let rounds =
+            doctor::rounds::Rounds { engine: engine.clone(), store: Arc::clone(&store), data: options.data.clone() };
+        tasks.push(tokio::spawn(rounds.run(stop.parts.clone())));
         tasks.push(serve(listener, app, hooks, stop.parts.clone()));
         Ok(Self { engine, store, clock, sources, notifiers, address, announced, stop, tasks, engine_task })
     }
@@ -230,13 +235,20 @@ impl Service {
         self.notifiers.under_way() == 0 && !due.unwrap_or(false)
     }
 
-    /// Compares the engine's memory with the tables.
+    /// Insists that the engine's memory is what the tables say, that these are the fold of the journal, and that nothing
+    /// else is found in the database and the logs either.
     ///
     /// # Errors
-    /// Where they differ.
+    /// What was found.
     pub async fn verify(&self) -> Result<(), String> {
         let state = self.engine.look(|_, state| state.clone()).await.map_err(|problem| problem.to_string())?;
-        self.store.verify(&state).await
+        doctor::prove(&self.store, state).await
+    }
+
+    /// Looks at everything that is kept, as is done from time to time, and tells what has changed.
+    pub async fn examine(&self) {
+        let (engine, store) = (self.engine.clone(), Arc::clone(&self.store));
+        doctor::rounds::Rounds { engine, data: self.store.folder().to_owned(), store }.look().await;
     }
 
     /// Stops everything in order. Running builds of the built-in worker end with it, and are tried again later.
