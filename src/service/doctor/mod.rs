@@ -192,3 +192,19 @@ pub async fn prove(store: &Store, memory: State) -> Result<(), String> {
     inspector.close().await;
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_is_in_the_manual_in_its_own_words() {
+        let manual = include_str!("../../../docs/doctor.md");
+        let database = CHECKS.iter().map(|check| (check.id, check.proves, check.safety));
+        let others = [MEMORY, LOGS, MIRRORS, SPACE].map(|other| (other.id, other.proves, other.safety));
+        for (id, proves, safety) in database.chain(others) {
+            let row = format!("| `{id}` | {proves} | {} |", safety.join(", "));
+            assert!(manual.contains(&row), "{row}");
+        }
+    }
+}
