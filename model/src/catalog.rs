@@ -388,4 +388,6 @@ pub struct Settings {
     pub local_labels: BTreeMap<String, String>,
     /// The secret whose value must be sent by whoever changes anything when the service listens beyond loopback.
     pub token: Option<SecretName>,
+    /// The time between two looks of the service at its own data; `None` for an hour.
+    pub doctor: Option<Duration>,
 }

@@ -387,6 +387,20 @@ pub enum EventBody {
         /// The last error's text.
         error: String,
     },
+    /// The service looked at itself, and something is not as it should be.
+    #[serde(rename = "doctor.found")]
+    DoctorFound {
+        /// Which check found it.
+        check: String,
+        /// What it found, in plain words. Not told again while it stays.
+        detail: String,
+    },
+    /// What the service had found of itself is as it should be again.
+    #[serde(rename = "doctor.cleared")]
+    DoctorCleared {
+        /// Which check had found it.
+        check: String,
+    },
     /// A worker joined, or introduced itself again.
     #[serde(rename = "worker.joined")]
     WorkerJoined {
@@ -466,6 +480,8 @@ impl EventBody {
             Self::MessageClaimed { .. } => "message.claimed",
             Self::MessageDeferred { .. } => "message.deferred",
             Self::MessageDead { .. } => "message.dead",
+            Self::DoctorFound { .. } => "doctor.found",
+            Self::DoctorCleared { .. } => "doctor.cleared",
             Self::WorkerJoined { .. } => "worker.joined",
             Self::InstanceRestored { .. } => "instance.restored",
             Self::RetentionRan { .. } => "retention.ran",

@@ -15,7 +15,8 @@ pub struct Happening {
     /// The event that it tells of.
     pub event: Seq,
     /// The transition's name (`broke`, `fixed`, `still-failing`, `passing`), or the event's kind, such as
-    /// `source.failing`, `source.recovered`, `catalog.refused`, `instance.restored`, `message.dead`.
+    /// `source.failing`, `source.recovered`, `catalog.refused`, `instance.restored`, `doctor.found`, `doctor.cleared`,
+    /// `message.dead`.
     pub kind: String,
     /// How the builders turned; `None` for what concerns the system itself.
     pub transition: Option<Transition>,

@@ -134,6 +134,8 @@ pub async fn happening<F: Facts>(facts: &F, catalog: &Catalog, event: &Event) ->
             );
             Some(system("instance.restored", detail))
         }
+        EventBody::DoctorFound { check, detail } => Some(system("doctor.found", format!("{check}: {detail}"))),
+        EventBody::DoctorCleared { check } => Some(system("doctor.cleared", format!("{check}: as it should be again"))),
         EventBody::MessageDead { message, error } => {
             given_up(facts, system("message.dead", format!("message {message}: {error}")), *message).await?
         }

@@ -194,7 +194,7 @@ fn is_bad(happening: &Happening) -> bool {
     match happening.transition {
         Some(Transition::Broke | Transition::StillFailing) => true,
         Some(Transition::Fixed | Transition::Passing) => false,
-        None => !happening.kind.ends_with(".recovered") && !happening.kind.ends_with(".activated"),
+        None => ![".activated", ".cleared", ".recovered"].iter().any(|end| happening.kind.ends_with(end)),
     }
 }
 
@@ -251,6 +251,8 @@ fn system_headline(happening: &Happening) -> String {
         "catalog.refused" => "the configuration was refused; the one before stays in force".to_owned(),
         "catalog.activated" => "a configuration came into force".to_owned(),
         "instance.restored" => "the installation was restored from a backup".to_owned(),
+        "doctor.found" => "the service found something wrong with its own data".to_owned(),
+        "doctor.cleared" => "what the service found wrong with its own data is mended".to_owned(),
         "message.dead" => "a message was given up".to_owned(),
         kind => match &happening.repository {
             Some(_) => format!("{}: {repository}", name(kind)),

@@ -138,6 +138,12 @@ impl State {
                 self.last = *last;
             }
             E::RetentionRan { recipes, .. } => self.recipes.retain(|digest, _| !recipes.contains(digest)),
+            E::DoctorFound { check, detail } => {
+                self.findings.insert(check.clone(), detail.clone());
+            }
+            E::DoctorCleared { check } => {
+                self.findings.remove(check);
+            }
             E::WorkerJoined { worker } => {
                 self.workers.insert(worker.name.clone(), worker.clone());
             }

@@ -8,7 +8,7 @@ use crate::input::{Denial, Input, NewDelivery, Reply};
 use crate::judge::branch_due;
 use crate::state::State;
 use crate::turn::Turn;
-use crate::{judge, people, place, report, sight, standing, timed};
+use crate::{finding, judge, people, place, report, sight, standing, timed};
 
 /// Decides one input. What it sets off is decided in the same turn; placement comes after the last input ([`close`]).
 pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
@@ -73,6 +73,10 @@ pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
         }
         Input::Retired { deleted, recipes } => {
             retired(turn, deleted, recipes);
+            Reply::Done
+        }
+        Input::Examine { examined } => {
+            finding::examined(turn, examined);
             Reply::Done
         }
         Input::Tick => Reply::Done,

@@ -126,8 +126,33 @@ pub enum Input {
         /// Recipes that no stored request refers to any more.
         recipes: Vec<Digest>,
     },
+    /// The service looked at itself: every check that there is, with what it came to.
+    Examine {
+        /// The checks, each once.
+        examined: Vec<Examined>,
+    },
     /// Nothing but the passing of time.
     Tick,
+}
+
+/// What one check of the service's own data came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// Which check.
+    pub check: String,
+    /// What it came to.
+    pub result: Examination,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Examination {
+    /// All is as it should be.
+    Sound,
+    /// Something is not, in plain words.
+    Found(String),
+    /// It could not look; what it knew before still holds.
+    NotLooked,
 }
 
 /// A signed webhook request whose raw form is kept.

@@ -8,6 +8,7 @@ pub mod create;
 pub mod cron;
 pub mod decide;
 pub mod explain;
+pub mod finding;
 pub mod input;
 pub mod judge;
 pub mod order;

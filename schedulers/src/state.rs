@@ -52,6 +52,8 @@ pub struct State {
     /// Completed buildsets that a dependent scheduler has noted and not yet built on: scheduler → upstream scheduler →
     /// the newest buildset. All of a scheduler's are used up when it makes a buildset.
     pub upstreams: BTreeMap<SchedulerName, BTreeMap<SchedulerName, UpstreamDone>>,
+    /// What the service found wrong with itself and has not found mended: the check, and its words.
+    pub findings: BTreeMap<String, String>,
 }
 
 /// A branch (or tag) of a repository.

@@ -29,7 +29,8 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 done, outcome success    1 outcome failure      2 usage           3 configuration invalid
+  0 done, outcome success    1 outcome failure, or `doctor` found something
+  2 usage                    3 configuration invalid
   4 server not reached       5 not permitted        8 not found or ambiguous
   7 outcome exception or cancelled, or what is needed is broken or taken, such as the port or the data folder
   130 detached by Ctrl-C";
@@ -95,6 +96,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// What is broken, what runs, what waits
     Status,
+    /// Look whether everything that is kept is as it should be, beside a service that runs or without one
+    Doctor(DoctorArgs),
     /// Start a force scheduler
     Force(ForceArgs),
     /// End a build, a request or all of a buildset
@@ -192,6 +195,29 @@ pub struct ExplainArgs {
     /// The code, such as G2103
     pub code: String,
 }
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub struct DoctorArgs {
+    /// The service's data folder [default: gristmill-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The database, if it is on a server: postgres://user@host/name
+    #[arg(long, value_name = "URL", env = "GRISTMILL_DATABASE", hide_env_values = true, default_value = "sqlite:")]
+    pub database: String,
+    /// The folder of logs, if it is not in the data folder
+    #[arg(long, value_name = "DIR", env = "GRISTMILL_LOGS")]
+    pub logs: Option<PathBuf>,
+    /// Read everything that ever was: fold the journal, write its rows again and compare, unpack every log
+    #[arg(long)]
+    pub deep: bool,
+}
+
+const DOCTOR_HELP: &str = "\
+It only reads. Exit codes:
+  0 everything is as it should be    1 something is not
+  7 something could not be looked at 8 there is no such data folder or database";
 
 /// What `force` takes.
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use gristmill_model::Outcome;
 pub enum Exit {
     /// Done; an outcome was success, warnings or skipped.
     Done,
-    /// An outcome was failure.
+    /// An outcome was failure, or something that was looked at is not as it should be.
     Failed,
     /// What was typed cannot be understood, or a value was refused.
     Usage,

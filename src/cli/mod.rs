@@ -17,6 +17,7 @@ mod backup;
 mod cancel;
 mod check;
 mod completions;
+mod doctor;
 mod explain;
 mod force;
 mod graph;

@@ -371,6 +371,13 @@ impl Narrator {
                 };
                 new(format!("{sign} {to} {tried}; again at {}: {error}", due.to_clock()))
             }
+            E::DoctorFound { check, detail } => {
+                let sign = self.look.sign("warnings");
+                new(format!("{sign} doctor  {check}: {}", clip(detail, 2 * TITLE_WIDTH)))
+            }
+            E::DoctorCleared { check } => {
+                new(format!("{} doctor  {check} is as it should be again", self.look.sign("success")))
+            }
             E::MessageDead { message, error } => {
                 let to = self.target_of(*message);
                 self.messages.remove(message);

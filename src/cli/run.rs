@@ -11,8 +11,8 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::terminal::{Ink, Look, complain, line};
 use super::{
-    backup, cancel, check, completions, explain, force, graph, init, logs, replay, restore, schema, serve, status,
-    sweep, watch, why,
+    backup, cancel, check, completions, doctor, explain, force, graph, init, logs, replay, restore, schema, serve,
+    status, sweep, watch, why,
 };
 
 /// What every command is given.
@@ -76,6 +76,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Schema => schema::run(context),
         Command::Explain(args) => explain::run(context, &args),
         Command::Status => wait_for(status::run(context)),
+        Command::Doctor(args) => wait_for(doctor::run(context, args)),
         Command::Force(args) => wait_for(force::run(context, args)),
         Command::Cancel(args) => wait_for(cancel::run(context, &args)),
         Command::Why(args) => wait_for(why::run(context, &args)),

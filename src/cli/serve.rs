@@ -17,7 +17,7 @@ use crate::demo::{self, DemoOptions};
 use crate::service::{Options, Service, ServiceError};
 
 /// The folder for everything that is kept, beside the configuration.
-pub(super) const DATA_FOLDER: &str = "gristmill-data";
+pub(crate) const DATA_FOLDER: &str = "gristmill-data";
 
 pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     if args.demo {

@@ -117,7 +117,11 @@ fn troubles(look: Look, status: &Status) -> Vec<String> {
         let (name, error) = (clip(&silent.notifier, 40), clip(&silent.error, SENTENCE_WIDTH));
         format!("{sign} {} {messages} for {name}: {error}", silent.waiting)
     });
-    refused.chain(silent).collect()
+    let found = status.findings.iter().map(|finding| {
+        let (check, detail) = (clip(&finding.check, 40), clip(&finding.detail, SENTENCE_WIDTH));
+        format!("{sign} doctor: {check}: {detail}")
+    });
+    refused.chain(silent).chain(found).collect()
 }
 
 fn workers(look: Look, workers: &[Worker]) -> Vec<String> {
@@ -156,6 +160,7 @@ mod tests {
             ],
             "sources": [{"repository": "app", "seen": true, "failures": 0}, {"repository": "lib", "failures": 2, "error": "no such host"}],
             "workers": [{"name": "local", "connected": true, "slots": 2}],
+            "findings": [{"check": "buildset-remaining", "detail": "buildset 3 counts 2 open requests and has 1"}],
         }))
         .unwrap();
         let now = instant("2026-11-24T14:02:30Z").unwrap();
@@ -169,7 +174,7 @@ mod tests {
                      ⧗ request 13  c
                      … 2 more
             sources  ! lib  no such host
-            service  well
+            service  ! doctor: buildset-remaining: buildset 3 counts 2 open requests and has 1
             workers  ✓ local  2 slots
         "#]]
         .assert_eq(&render(Look::PLAIN, &status, now));

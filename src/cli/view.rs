@@ -38,6 +38,18 @@ pub struct Status {
     pub catalog_problem: Option<CatalogProblem>,
     /// Notifiers whose messages wait after a failure.
     pub silent_notifiers: Vec<SilentNotifier>,
+    /// What the service found wrong with its own data.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that the service found wrong with its own data.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Finding {
+    /// Which check found it.
+    pub check: String,
+    /// What it found.
+    pub detail: String,
 }
 
 /// A configuration that was refused.

@@ -81,6 +81,8 @@ shape! {
         may "labels" => labels: Entries<Scalar>,
         /// The secret that must be sent by whoever changes anything, if not from this machine.
         may "token" => token: Text,
+        /// The time between two looks of the service at its own data. Default: 1h.
+        may "doctor" => doctor: Located<Time>,
     }
 }
 

@@ -218,7 +218,7 @@ fn trusted_end(files: &Files, log_bytes: u64) -> io::Result<Ends> {
 }
 
 /// Counts the records, from the first on, that follow each other and lie within the log.
-fn sound_records(files: &Files, log_bytes: u64) -> io::Result<u64> {
+pub(super) fn sound_records(files: &Files, log_bytes: u64) -> io::Result<u64> {
     let total = files.index.metadata()?.len() / RECORD_BYTES;
     let (mut sound, mut before) = (0, None);
     while sound < total {

@@ -5,12 +5,13 @@
 //! of a log of any size is found without reading what lies before it. The index can always be made again from the log.
 //!
 //! Reading order: [`index`] (records and recovery), [`store`] (appending, following, the cache of open files), [`read`]
-//! (lines, bytes, search), [`errors`] (the line that says why).
+//! (lines, bytes, search), [`errors`] (the line that says why), [`inspect`] (whether all of it is whole).
 //!
 //! Everything here blocks on files and nothing awaits: async callers that read use `spawn_blocking`.
 
 pub mod errors;
 mod index;
+pub mod inspect;
 pub mod read;
 pub mod store;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::notifiers::Notifiers;
-use super::{LOCAL_LABEL, LOCAL_WORKER, Options, ServiceError, base_url, control, join, reload};
+use super::{LOCAL_LABEL, LOCAL_WORKER, Options, ServiceError, base_url, control, doctor, join, reload};
 use crate::chain::chain;
 use crate::config::{self, Loaded};
 use crate::engine::announce::Announcer;
@@ -90,6 +90,13 @@ impl Desk {
             in_force: catalog.hash.clone(),
         };
         leading.spawn(reload.run(leading.stop.clone()));
+        let rounds = doctor::rounds::Rounds {
+            engine: self.engine.clone(),
+            store: Arc::clone(&self.store),
+            data: self.options.data.clone(),
+            logs: self.options.logs_folder(),
+        };
+        leading.spawn(rounds.run(leading.stop.clone()));
         Ok(leading)
     }
 

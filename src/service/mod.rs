@@ -3,6 +3,8 @@
 //! Started: the store, the engine, the configuration, then those who follow and those who feed. Stopped the other way
 //! round: first nobody feeds any more, then what is decided is committed, then the database is closed.
 
+pub mod doctor;
+
 mod control;
 mod lead;
 mod notifiers;
@@ -147,6 +149,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     sources: sources::Handle,
     notifiers: notifiers::Notifiers,
+    logs_folder: PathBuf,
     address: SocketAddr,
     announced: watch::Receiver<Seq>,
     stop: Stops,
@@ -186,7 +189,8 @@ impl Service {
         let address = listener.local_addr().map_err(system("the web server"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stop = Stops::default();
-        let logs = LogStore::new(options.logs_folder());
+        let logs_folder = options.logs_folder();
+        let logs = LogStore::new(logs_folder.clone());
         let fleet = Fleet::default();
         let engine_options = engine::turns::Options {
             store: Arc::clone(&store),
@@ -244,7 +248,7 @@ impl Service {
         };
         let supervisor = tokio::spawn(lead::run(desk, keeper, leadership, leading, stop.parts.clone()));
         let tasks = vec![supervisor, serve(listener, app, hooks, stop.parts.clone())];
-        Ok(Self { engine, store, clock, sources, notifiers, address, announced, stop, tasks, engine_task })
+        Ok(Self { engine, store, clock, sources, notifiers, logs_folder, address, announced, stop, tasks, engine_task })
     }
 
     /// Gives the address that is listened on.
@@ -299,13 +303,22 @@ impl Service {
         self.notifiers.under_way() == 0 && !due.unwrap_or(false)
     }
 
-    /// Compares the engine's memory with the tables.
+    /// Insists that the engine's memory is what the tables say, that these are the fold of the journal, and that nothing
+    /// else is found in the database and the logs either.
     ///
     /// # Errors
-    /// Where they differ.
+    /// What was found.
     pub async fn verify(&self) -> Result<(), String> {
         let state = self.engine.look(|_, state| state.clone()).await.map_err(|problem| problem.to_string())?;
-        self.store.verify(&state).await
+        doctor::prove(&self.store, self.logs_folder.clone(), state).await
+    }
+
+    /// Looks at everything that is kept, as is done from time to time, and tells what has changed.
+    pub async fn examine(&self) {
+        let (engine, store) = (self.engine.clone(), Arc::clone(&self.store));
+        doctor::rounds::Rounds { engine, data: self.store.folder().to_owned(), logs: self.logs_folder.clone(), store }
+            .look()
+            .await;
     }
 
     /// Stops everything in order. Running builds of the built-in worker end with it, and are tried again later.

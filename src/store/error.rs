@@ -96,6 +96,19 @@ pub enum StoreError {
         /// The newest schema that this program knows.
         known: i64,
     },
+    /// The database was not brought up to date yet, and whoever looks at it must not.
+    #[error(
+        "the database {place} has schema {found}, and this program looks at schema {known}: start the service once, \
+         which brings it up to date"
+    )]
+    SchemaOlder {
+        /// Which, as it stands after "the database".
+        place: String,
+        /// The schema it has.
+        found: i64,
+        /// The schema that this program knows.
+        known: i64,
+    },
     /// A migration was applied with another text than this program has.
     #[error(
         "the database {place} was made by a different development version (migration {number} `{name}` has another \

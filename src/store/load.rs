@@ -29,7 +29,8 @@ pub(super) async fn run(connection: &mut Connection) -> Result<State, StoreError
     loaded
 }
 
-async fn read(tx: &mut Tx<'_>) -> Result<State, StoreError> {
+/// Reads the state inside a transaction.
+pub(super) async fn read(tx: &mut Tx<'_>) -> Result<State, StoreError> {
     let mut state = State::default();
     read_head(tx, &mut state).await?;
     rows::repository::load(tx, &mut state).await?;
@@ -44,6 +45,7 @@ async fn read(tx: &mut Tx<'_>) -> Result<State, StoreError> {
     rows::standing::load(tx, &mut state).await?;
     rows::incident::load_open(tx, &mut state).await?;
     rows::upstream::load_unused(tx, &mut state).await?;
+    rows::finding::load(tx, &mut state).await?;
     Ok(state)
 }
 
@@ -101,6 +103,7 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
         standings,
         incidents,
         upstreams,
+        findings,
     );
     Ok(())
 }

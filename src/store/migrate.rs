@@ -32,7 +32,7 @@ macro_rules! migration {
 
 /// All of them, in order.
 pub(super) const MIGRATIONS: &[Migration] =
-    &[migration!(1, "first"), migration!(2, "leader"), migration!(3, "instance")];
+    &[migration!(1, "first"), migration!(2, "leader"), migration!(3, "instance"), migration!(4, "finding")];
 
 const CREATE_VERSIONS: Text = Text::Each {
     sqlite: "CREATE TABLE IF NOT EXISTS schema_version (
@@ -70,6 +70,19 @@ pub(super) fn newest() -> i64 {
 /// how the database is called in a refusal.
 pub(super) async fn bring_up_to_date(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
     apply_all(connection, place, MIGRATIONS).await
+}
+
+/// Refuses a schema that is not exactly the one that this program knows, and changes nothing.
+pub(super) async fn expect_current(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
+    refuse_foreign(connection, place).await?;
+    let tables = sql(COUNT_TABLES).fetch_one(&mut *connection).await.map_err(failed("look at the database"))?;
+    let is_empty = Record::of("sqlite_schema", &tables).int("tables")? == 0;
+    let found = if is_empty { 0 } else { check_applied(connection, place, MIGRATIONS).await? };
+    let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
+    if found < known {
+        return Err(StoreError::SchemaOlder { place: place.to_owned(), found, known });
+    }
+    Ok(())
 }
 
 /// The same for any list of migrations.

@@ -6,11 +6,12 @@
 //! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
 //! how open ones are read back; `load` makes a state of them; [`leader`] is who decides where there are several masters;
-//! [`read`] are the reads for everybody else; [`copy`] takes and restores copies. What depends
-//! on the kind of database is in `database` and the migrations, and nowhere else.
+//! [`read`] are the reads for everybody else; [`copy`] takes and restores copies; [`inspect`] proves that the rows are as
+//! they should be. What depends on the kind of database is in `database` and the migrations, and nowhere else.
 
 pub mod copy;
 pub mod error;
+pub mod inspect;
 pub mod leader;
 pub mod read;
 pub mod turn;
@@ -40,6 +41,7 @@ pub use turn::{Answer, Blob, Turn};
 
 use database::Place;
 use database::postgres::Server;
+use inspect::Inspector;
 use writer::Writer;
 
 /// The name of the database file in the data folder.
@@ -79,6 +81,7 @@ impl std::str::FromStr for Database {
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
+    place: Place,
     writer: Writer,
     reader: Reader,
     is_shared: bool,
@@ -107,8 +110,8 @@ impl Store {
         let mut connection = place.open_writer().await?;
         migrate::bring_up_to_date(&mut connection, &place.to_string()).await?;
         let reader = Reader::new(place.open_readers());
-        let writer = Writer::start(connection, place, lock).map_err(unusable)?;
-        Ok(Self { folder: folder.to_owned(), writer, reader, is_shared })
+        let writer = Writer::start(connection, place.clone(), lock).map_err(unusable)?;
+        Ok(Self { folder: folder.to_owned(), place, writer, reader, is_shared })
     }
 
     /// Commits a turn: all of it or nothing, durably. Gives the journal's new head.
@@ -158,6 +161,14 @@ impl Store {
     /// Says whether other masters may work with the same database.
     pub fn is_shared(&self) -> bool {
         self.is_shared
+    }
+
+    /// Opens a connection of its own for looking at everything.
+    ///
+    /// # Errors
+    /// If the database cannot be reached.
+    pub async fn inspector(&self) -> Result<Inspector, StoreError> {
+        Inspector::of(&self.place).await
     }
 
     /// Gives the reads.

@@ -3,6 +3,7 @@
 mod browser;
 mod config;
 mod crash;
+mod doctor;
 mod graph;
 mod hooks;
 mod hostile;

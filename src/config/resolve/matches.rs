@@ -13,7 +13,7 @@ use crate::config::shape::{OneOrMany, Placed as _, list};
 use crate::config::span::Span;
 
 /// What a route can be told of: what the announcer makes of the journal.
-const EVENTS: [&str; 9] = [
+const EVENTS: [&str; 11] = [
     "broke",
     "still-failing",
     "fixed",
@@ -22,6 +22,8 @@ const EVENTS: [&str; 9] = [
     "source.recovered",
     "catalog.refused",
     "instance.restored",
+    "doctor.found",
+    "doctor.cleared",
     "message.dead",
 ];
 /// The ways a ref can move.

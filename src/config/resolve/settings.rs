@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use gristmill_model::{Project, ProjectName, SecretName, SecretSource, Settings};
 
@@ -15,13 +16,15 @@ use crate::config::span::Located;
 
 /// Builds at once on the built-in worker.
 const SLOTS: RangeInclusive<i64> = 1..=1024;
+/// The shortest time between two looks of the service at its own data: one may take half a minute.
+const DOCTOR_MIN: Duration = Duration::from_secs(60);
 /// Characters of a text that stands on one line.
 const LINE_LENGTH_MAX: usize = 1_000;
 
 impl Resolver<'_> {
     pub(super) fn settings(&mut self) -> Settings {
         let Some(raw) = &self.raw.settings else { return Settings::default() };
-        let RawSettings { url, listen, slots, labels, token, .. } = raw;
+        let RawSettings { url, listen, slots, labels, token, doctor, .. } = raw;
         Settings {
             url: url.as_ref().and_then(|url| self.web_address(url)),
             listen: listen.as_ref().and_then(|listen| self.socket_address(listen)),
@@ -32,6 +35,7 @@ impl Resolver<'_> {
                 .filter_map(|(name, value)| value.map(|value| (name.value.clone(), value.0.clone())))
                 .collect(),
             token: token.as_ref().and_then(|token| self.look_up(Noun::Secret, token)),
+            doctor: doctor.as_ref().and_then(|doctor| self.at_least(doctor, DOCTOR_MIN, "1m")),
         }
     }
 

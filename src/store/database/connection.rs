@@ -1,5 +1,7 @@
 //! What runs statements: one connection, or a pool of them, of either database.
 
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, Postgres};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
@@ -73,6 +75,18 @@ impl Pool {
         match self {
             Self::Sqlite(pool) => pool.close().await,
             Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Statement {
+    /// Runs it, and gives its rows as they come: only a few are held at a time.
+    pub(in crate::store) fn stream(self, connection: &mut Connection) -> BoxStream<'_, Result<Row, sqlx::Error>> {
+        match connection {
+            Connection::Sqlite(connection) => for_sqlite(self).fetch(&mut **connection).map_ok(Row::Sqlite).boxed(),
+            Connection::Postgres(connection) => {
+                for_postgres(self).fetch(&mut **connection).map_ok(Row::Postgres).boxed()
+            }
         }
     }
 }

@@ -73,6 +73,15 @@ impl Place {
         }
     }
 
+    /// Opens a connection of its own for somebody who looks at everything, and cannot write. Unlike a reader's it may
+    /// stay in a transaction, and its statements may take long.
+    pub(super) async fn open_looker(&self) -> Result<Connection, StoreError> {
+        match self {
+            Self::Sqlite(file) => sqlite::open_looker(file).await.map(Box::new).map(Connection::Sqlite),
+            Self::Postgres(server) => postgres::open_looker(server).await.map(Box::new).map(Connection::Postgres),
+        }
+    }
+
     /// Makes the connections for readers; each is opened when it is first needed.
     pub(super) fn open_readers(&self) -> Pool {
         match self {

@@ -15,6 +15,8 @@ use crate::store::StoreError;
 const VERSION_MIN: i32 = 140_000;
 /// How long a statement may take. A turn takes milliseconds.
 const STATEMENT_MAX: &str = "30s";
+/// How long a statement of somebody who looks at everything may take, and its transaction may be idle meanwhile.
+const LOOK_MAX: &str = "600s";
 /// How long a statement waits for a lock that somebody else has.
 const LOCK_WAIT_MAX: &str = "5s";
 /// How long a transaction may be idle before the server ends it: what a dead master left open heals by this.
@@ -99,6 +101,17 @@ pub(super) async fn open_writer(server: &Server) -> Result<PgConnection, StoreEr
 async fn reach(server: &Server) -> Result<PgConnection, sqlx::Error> {
     let reached = tokio::time::timeout(CONNECT_MAX, server.options.connect()).await;
     reached.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+}
+
+/// Opens a connection that only reads, and whose statements may take long.
+pub(super) async fn open_looker(server: &Server) -> Result<PgConnection, StoreError> {
+    let options = server.options.clone().options([
+        ("default_transaction_read_only", "on"),
+        ("statement_timeout", LOOK_MAX),
+        ("idle_in_transaction_session_timeout", LOOK_MAX),
+    ]);
+    let reached = tokio::time::timeout(CONNECT_MAX, options.connect()).await;
+    reached.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into()))).map_err(failed("reach the database"))
 }
 
 /// Makes the connections for readers, which cannot write; each is opened when it is first needed.

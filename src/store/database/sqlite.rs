@@ -65,6 +65,43 @@ pub(in crate::store) async fn open_copy(file: &Path) -> Result<SqliteConnection,
     options.disable_statement_logging().connect().await.map_err(failed("open the database"))
 }
 
+/// Opens a connection that only reads, also beside a service that runs.
+pub(super) async fn open_looker(file: &Path) -> Result<SqliteConnection, StoreError> {
+    let mut connection = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .read_only(true)
+        .busy_timeout(BUSY_WAIT_MAX)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+        .pragma("query_only", "ON")
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(failed("open the database"))?;
+    check_version(&mut connection).await?;
+    Ok(connection)
+}
+
+/// Makes an empty database for what is compared and thrown away: in memory, or in `file` where it may grow large. It
+/// keeps nothing through a crash, and does not look at foreign keys.
+pub(in crate::store) async fn open_scratch(file: Option<&Path>) -> Result<SqliteConnection, StoreError> {
+    let options = match file {
+        Some(file) => SqliteConnectOptions::new().filename(file).create_if_missing(true),
+        None => SqliteConnectOptions::new().in_memory(true),
+    };
+    options
+        .journal_mode(SqliteJournalMode::Memory)
+        .synchronous(SqliteSynchronous::Off)
+        .foreign_keys(false)
+        .pragma("temp_store", "MEMORY")
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(failed("open a database for comparing"))
+}
+
 /// Makes the connections for readers; each is opened when it is first needed.
 pub(super) fn open_readers(file: &Path) -> SqlitePool {
     SqlitePoolOptions::new()

@@ -34,7 +34,7 @@ pub use overview::{Overview, ProjectRow, StripCell, Totals};
 pub use request::{NeedRow, RequestDetail, RequestRow};
 pub use row::{Page, ReadError};
 pub use scheduler::{HeldRow, SchedulerState, TimerRow};
-pub use trouble::{CatalogProblem, SilentNotifier};
+pub use trouble::{CatalogProblem, Finding, SilentNotifier};
 
 use super::database::Pool;
 

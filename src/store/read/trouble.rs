@@ -29,11 +29,27 @@ pub struct SilentNotifier {
     pub error: String,
 }
 
+/// Something that the service found wrong with its own data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Which check found it.
+    pub check: String,
+    /// What it found, in plain words.
+    pub detail: String,
+    /// When it was first found.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Timestamp,
+}
+
 const LAST_CATALOG: &str = "SELECT at, body FROM event WHERE kind IN ('catalog.activated', 'catalog.refused') \
                             ORDER BY seq DESC LIMIT 1";
 const SILENT: &str = "SELECT notifier, COUNT(*) AS waiting, MAX(error) AS error FROM outbox \
                       WHERE state = 'due' AND error IS NOT NULL GROUP BY notifier LIMIT $1";
 
+const FINDINGS: &str = "SELECT name, detail, at FROM finding ORDER BY at, name LIMIT $1";
+
+/// Findings that are named: there are fewer checks.
+const FINDINGS_MAX: i64 = 100;
 /// Notifiers that are named.
 const NOTIFIERS_MAX: i64 = 50;
 
@@ -64,6 +80,17 @@ impl Reader {
                 waiting: cells.count("waiting")?,
                 error: cells.text("error")?,
             })
+        })
+    }
+
+    /// Lists what the service found wrong with its own data and has not found mended, the oldest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn findings(&self) -> Result<Vec<Finding>, ReadError> {
+        let rows = sql(FINDINGS).bind(FINDINGS_MAX).fetch_all(self.pool()).await?;
+        read_all(&rows, |cells| {
+            Ok(Finding { check: cells.text("name")?, detail: cells.text("detail")?, at: cells.time("at")? })
         })
     }
 }

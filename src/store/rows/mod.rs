@@ -8,6 +8,7 @@ pub(super) mod buildset;
 pub(super) mod catalog;
 pub(super) mod change;
 pub(super) mod delivery;
+pub(super) mod finding;
 pub(super) mod incident;
 pub(super) mod instance;
 pub(super) mod message;
@@ -30,9 +31,10 @@ use super::tx::Tx;
 /// The statements that load the state. `CROSS JOIN` in them is the order in which SQLite must look: first at the few
 /// that are open. Left to itself it reads everything that ever was.
 #[cfg(test)]
-pub(super) const LOADS: [&str; 15] = [
+pub(super) const LOADS: [&str; 16] = [
     build::LOAD_OPEN,
     buildset::LOAD_OPEN,
+    finding::LOAD,
     incident::LOAD_OPEN,
     incident::LOAD_BUILDERS,
     recipe::LOAD,
@@ -157,6 +159,8 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
         E::MessageDead { message, error } => message::dead(tx, *message, error).await,
         E::InstanceRestored { instance, last, .. } => instance::restored(tx, *instance, last, at).await,
         E::RetentionRan { recipes, .. } => instance::recipes_retired(tx, recipes).await,
+        E::DoctorFound { check, detail } => finding::found(tx, check, detail, at).await,
+        E::DoctorCleared { check } => finding::cleared(tx, check).await,
         E::WorkerJoined { worker } => worker::joined(tx, worker).await,
         E::WorkerLeft { worker, .. } => worker::left(tx, worker, at).await,
     }

@@ -7,6 +7,7 @@ use gristmill_schedulers::State;
 
 use super::Kind;
 use crate::store::database::{self, Connection, Row, Text, sql};
+use crate::store::inspect::{CHECKS, Looked};
 use crate::store::{Answer, Blob, CommitError, Database, Store, StoreError, Turn};
 
 /// A store in a folder of its own, and what its state must be.
@@ -66,8 +67,18 @@ impl World {
         }
     }
 
-    /// Closes the store and opens it again, as a restart does.
+    /// Folds every event and writes it again, and holds both against the tables.
+    async fn prove_fold(&self) {
+        let mut inspector = self.store.inspector().await.unwrap();
+        for check in CHECKS.iter().filter(|check| check.id.starts_with("fold-")) {
+            assert_eq!(inspector.look(check).await.unwrap(), Looked::SOUND, "{}", check.id);
+        }
+        inspector.close().await;
+    }
+
+    /// Closes the store and opens it again, as a restart does. Before, every event is folded and written again.
     pub(super) async fn restart(self) -> Self {
+        self.prove_fold().await;
         let Self { store, state, now, folder, database } = self;
         store.close().await;
         let store = Store::open_database(folder.path(), &database).await.unwrap();

@@ -348,6 +348,21 @@ async fn workers_join_leave_and_join_again(kind: Kind) {
     world.restart().await;
 }
 
+async fn a_finding_is_a_row_while_it_lasts(kind: Kind) {
+    let mut world = World::new(kind).await;
+    let found = |detail: &str| EventBody::DoctorFound { check: "disk-space".into(), detail: detail.into() };
+    let cleared = EventBody::DoctorCleared { check: "disk-space".into() };
+    assert_eq!(world.refused(vec![cleared.clone()]).await, "finding");
+    world.happen(vec![found("3 MiB are free")]).await;
+    let since = world.now;
+    assert_eq!(world.refused(vec![found("2 MiB are free")]).await, "finding");
+    let findings = world.store.reader().findings().await.unwrap();
+    assert_eq!((findings[0].check.as_str(), findings[0].at), ("disk-space", since));
+    world = world.restart().await;
+    world.happen(vec![cleared, found("1 MiB is free")]).await;
+    world.restart().await;
+}
+
 on_both! {
     a_push_is_one_turn_from_delivery_to_lease,
     a_delivery_without_its_body_is_refused,
@@ -365,4 +380,5 @@ on_both! {
     an_incident_grows_eases_and_closes,
     a_message_is_due_until_it_is_delivered_or_dead,
     workers_join_leave_and_join_again,
+    a_finding_is_a_row_while_it_lasts,
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod fixture;
+mod inspect;
 mod journal;
 mod kind;
 mod kinds;

@@ -53,6 +53,10 @@ impl Walk {
             EventBody::ChangeSeen { change: moved.clone() },
             EventBody::MessageQueued { message: message(state.last.message.0 + 1) },
         ];
+        possible.push(match state.findings.contains_key("disk-space") {
+            true => EventBody::DoctorCleared { check: "disk-space".into() },
+            false => EventBody::DoctorFound { check: "disk-space".into(), detail: format!("{number} bytes") },
+        });
         if old.is_some() {
             possible.push(EventBody::ChangeSeen { change: Change { new: None, movement: Movement::Deleted, ..moved } });
         }

@@ -59,6 +59,7 @@ pub(super) async fn status(State(app): State<App>, _: Asked<NoQuery>) -> Answer<
     let since = app.reader.catalog_since().await?;
     let catalog_problem = app.reader.catalog_problem().await?;
     let notifiers = app.reader.silent_notifiers().await?;
+    let findings = app.reader.findings().await?;
     Ok(Json(json!({
         "version": app.info.version,
         "demo": app.info.demo,
@@ -69,6 +70,7 @@ pub(super) async fn status(State(app): State<App>, _: Asked<NoQuery>) -> Answer<
         "catalog_since": since.map(|at| at.to_rfc3339()),
         "catalog_problem": catalog_problem,
         "silent_notifiers": notifiers,
+        "findings": findings,
         "head": head,
         "counts": totals,
         "incidents": incidents,

@@ -159,7 +159,11 @@ async fn troubles(app: &App) -> Result<Vec<(String, String)>, ReadError> {
         let messages = if silent.waiting == 1 { "message waits" } else { "messages wait" };
         (format!("{} {messages} for {}.", silent.waiting, silent.notifier), ansi::one_line(&silent.error))
     });
-    Ok(refused.into_iter().chain(failing).chain(silent).collect())
+    let found = app.reader.findings().await?.into_iter().map(|finding| {
+        let what = format!("The service's own data is not as it should be ({}).", finding.check);
+        (what, ansi::one_line(&finding.detail))
+    });
+    Ok(found.chain(refused).chain(failing).chain(silent).collect())
 }
 
 /// Finds the first line of a log that looks like an error.

@@ -30,6 +30,7 @@ async fn the_status_says_what_is_broken_what_runs_and_what_waits(kind: Kind) {
                 "waiting": 1
               },
               "demo": false,
+              "findings": [],
               "head": 33,
               "incidents": [
                 {

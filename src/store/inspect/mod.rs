@@ -1,0 +1,128 @@
+//! Proving that the database is as it should be: rules over rows, the journal folded again, the file itself.
+//!
+//! Only reads, on a connection of its own, beside a service that runs or where none does. What is found is said, never
+//! mended. In reading order: [`check`] is what can be asked; [`rules`] ask it in SQL; `order` looks for circles among
+//! edges, `journal` reads events, `fold` and `replay` fold them again and compare with what there is, `tables` says
+//! which columns are compared; `file` asks the database whether its files are whole.
+
+pub mod check;
+
+mod file;
+mod fold;
+mod journal;
+mod order;
+mod replay;
+mod rules;
+mod tables;
+
+use std::path::Path;
+
+pub use check::{CHECKS, Check, Found, Looked};
+use rules::Rule;
+
+use super::database::postgres::Server;
+use super::database::{Connection, Place, failed, sql};
+use super::record::Record;
+use super::{DATABASE_FILE, Database, StoreError, migrate};
+
+/// Rows that are counted of one finding; more are said to be more.
+const ROWS_COUNTED: i64 = 1_000;
+/// Rows that are named of one finding.
+pub(in crate::store) const ROWS_NAMED: usize = 5;
+
+/// A connection that looks at everything.
+#[derive(Debug)]
+pub struct Inspector {
+    connection: Connection,
+}
+
+impl Inspector {
+    /// Opens the database of the service whose files are in `folder`, whether that runs or not.
+    ///
+    /// # Errors
+    /// If there is none, if it cannot be read, or if it has not the schema that this program knows.
+    pub async fn open(folder: &Path, database: &Database) -> Result<Self, StoreError> {
+        let place = match database {
+            Database::Embedded => Place::Sqlite(folder.join(DATABASE_FILE)),
+            Database::Server(url) => Place::Postgres(Box::new(Server::parse(url)?)),
+        };
+        Self::of(&place).await
+    }
+
+    pub(super) async fn of(place: &Place) -> Result<Self, StoreError> {
+        let mut connection = place.open_looker().await?;
+        migrate::expect_current(&mut connection, &place.to_string()).await?;
+        Ok(Self { connection })
+    }
+
+    /// Runs one check. Those that compare with a second database hold one moment of this one for as long as that takes.
+    ///
+    /// # Errors
+    /// If it could not look.
+    pub async fn look(&mut self, check: &Check) -> Result<Looked, StoreError> {
+        match check.kind {
+            check::Kind::Rule(rule) => self.ask(rule).await,
+            check::Kind::Circles => order::look(&mut self.connection).await,
+            check::Kind::Recent => journal::look_at_recent(&mut self.connection).await,
+            check::Kind::State => fold::look(&mut self.connection).await,
+            check::Kind::Rows => replay::look(&mut self.connection).await,
+            check::Kind::File(depth) => file::look(&mut self.connection, depth).await,
+            check::Kind::ForeignKeys => file::look_at_foreign_keys(&mut self.connection).await,
+        }
+    }
+
+    async fn ask(&mut self, rule: &'static Rule) -> Result<Looked, StoreError> {
+        let asked = sql(rule.text).bind(ROWS_COUNTED + 1).fetch_all(&mut self.connection).await;
+        let rows = asked.map_err(failed("ask whether a rule holds"))?;
+        let mut named = Vec::new();
+        for row in rows.iter().take(ROWS_NAMED) {
+            named.push(Record::of(rule.id, row).text("what")?);
+        }
+        Ok(Looked::of_rows(named, rows.len(), rule.means))
+    }
+
+    /// Says which of these builds there are, with the greatest number of their steps, and whether they ended with an
+    /// outcome that their worker told: then their logs are whole.
+    ///
+    /// # Errors
+    /// If it could not look.
+    pub async fn builds(&mut self, from: i64, upto: i64) -> Result<Vec<BuildLogs>, StoreError> {
+        const BUILDS: &str = "SELECT id, epoch, CASE WHEN state = 'finished'
+                AND outcome IN ('success', 'warnings', 'failure', 'skipped') THEN 1 ELSE 0 END AS told,
+                (SELECT MAX(number) FROM step WHERE step.build = build.id) AS steps
+            FROM build WHERE id BETWEEN $1 AND $2";
+        let rows = sql(BUILDS).bind(from).bind(upto).fetch_all(&mut self.connection).await;
+        let rows = rows.map_err(failed("list builds"))?;
+        rows.iter()
+            .map(|row| {
+                let row = Record::of("build", row);
+                Ok(BuildLogs {
+                    build: row.int("id")?,
+                    epoch: row.int("epoch")?,
+                    last_step: row.int_maybe("steps")?,
+                    is_told: row.flag("told")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Closes the connection.
+    pub async fn close(self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!("a connection that looked did not close in order: {error}");
+        }
+    }
+}
+
+/// What the tables say of a build's logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildLogs {
+    /// The build.
+    pub build: i64,
+    /// Its epoch, which its logs are named by.
+    pub epoch: i64,
+    /// Its last step; `None` if it never began one.
+    pub last_step: Option<i64>,
+    /// Whether its worker told of its end, after its logs were sent.
+    pub is_told: bool,
+}
