@@ -7,6 +7,7 @@ mod control;
 mod notifiers;
 mod reload;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tracing::{error, info};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Diagnostics, Loaded};
 use crate::engine::announce::Announcer;
+use crate::engine::retain::{RetainError, Retainer};
 use crate::engine::turns::OriginOf;
 use crate::engine::{self, Engine, EngineError};
 use crate::fleet::Fleet;
@@ -98,6 +100,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     sources: sources::Handle,
     notifiers: notifiers::Notifiers,
+    retainer: Retainer,
     address: SocketAddr,
     announced: watch::Receiver<Seq>,
     stop: Stops,
@@ -138,6 +141,7 @@ impl Service {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stop = Stops::default();
         let logs = LogStore::new(options.data.join("logs"));
+        let logs_kept = logs.clone();
         let fleet = Fleet::default();
         let engine_options = engine::turns::Options {
             store: Arc::clone(&store),
@@ -173,9 +177,17 @@ impl Service {
             notifiers: notifiers.clone(),
             in_force: catalog.hash.clone(),
         };
+        let retainer = Retainer {
+            engine: engine.clone(),
+            store: Arc::clone(&store),
+            logs: logs_kept,
+            data: options.data.clone(),
+            clock: Arc::clone(&clock),
+        };
+        tasks.push(tokio::spawn(retainer.clone().run(stop.parts.clone())));
         tasks.push(tokio::spawn(reload.run(stop.parts.clone())));
         tasks.push(serve(listener, app, hooks, stop.parts.clone()));
-        Ok(Self { engine, store, clock, sources, notifiers, address, announced, stop, tasks, engine_task })
+        Ok(Self { engine, store, clock, sources, notifiers, retainer, address, announced, stop, tasks, engine_task })
     }
 
     /// Gives the address that is listened on.
@@ -230,6 +242,14 @@ impl Service {
         self.notifiers.under_way() == 0 && !due.unwrap_or(false)
     }
 
+    /// Deletes what is too old to be kept now instead of later; gives how many of what were deleted.
+    ///
+    /// # Errors
+    /// If something cannot be read or deleted; what was deleted before that stays deleted.
+    pub async fn retire(&self) -> Result<BTreeMap<String, u64>, RetainError> {
+        self.retainer.once().await
+    }
+
     /// Compares the engine's memory with the tables.
     ///
     /// # Errors
@@ -250,7 +270,7 @@ impl Service {
             self.sources.closed().await;
             self.stop.engine.cancel();
             join(self.engine_task).await;
-            drop((self.engine, self.sources, self.notifiers));
+            drop((self.engine, self.sources, self.notifiers, self.retainer));
             match Arc::try_unwrap(self.store) {
                 Ok(store) => store.close().await,
                 Err(_) => error!("the database is still in use, and is closed by the end of the process"),

@@ -9,16 +9,23 @@ use gristmill_schedulers::State;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Ran;
-use super::database::{Connection, Place};
+use super::database::{Connection, Place, Text, failed};
 use super::lock::Lock;
-use super::{CommitError, StoreError, Turn, commit, load};
+use super::{CommitError, Order, Retired, StoreError, Turn, commit, load, retire};
 
 /// Jobs that may wait; one more makes its caller wait to hand it in.
 const JOBS_WAITING_MAX: usize = 64;
 
+/// SQLite gives pages back only in a database that was made to; each time at most 8 MiB, because turns wait for it.
+/// PostgreSQL has a process of its own for this.
+const GIVE_BACK: Text =
+    Text::Each { sqlite: "PRAGMA incremental_vacuum(2000); PRAGMA wal_checkpoint(TRUNCATE)", postgres: "SELECT 1" };
+
 enum Job {
     Commit(Turn, oneshot::Sender<Result<Seq, CommitError>>),
     Load(oneshot::Sender<Result<State, StoreError>>),
+    Retire(Box<Order>, oneshot::Sender<Result<Retired, StoreError>>),
+    GiveBack(oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The handle to the writing thread.
@@ -60,6 +67,20 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Retires one batch, between two turns.
+    pub(super) async fn retire(&self, order: Order) -> Result<Retired, StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job::Retire(Box::new(order), done)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Gives room back to the disk, between two turns.
+    pub(super) async fn give_back(&self) -> Result<(), StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job::GiveBack(done)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
     /// Finishes the jobs that were handed in, and closes the connection.
     pub(super) async fn close(self) {
         drop(self.jobs);
@@ -75,6 +96,8 @@ async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>) {
         let _caller_is_gone = match job {
             Job::Commit(turn, done) => done.send(desk.commit(turn).await).is_err(),
             Job::Load(done) => done.send(desk.load().await).is_err(),
+            Job::Retire(order, done) => done.send(desk.retire(&order).await).is_err(),
+            Job::GiveBack(done) => done.send(desk.give_back().await).is_err(),
         };
     }
     desk.close().await;
@@ -115,6 +138,19 @@ impl Desk {
 
     pub(super) async fn load(&mut self) -> Result<State, StoreError> {
         load::run(self.connection().await?).await
+    }
+
+    pub(super) async fn retire(&mut self, order: &Order) -> Result<Retired, StoreError> {
+        let retired = retire::run(self.connection().await?, order).await;
+        if retired.is_err() {
+            // Closing it takes back what may be half done.
+            self.close().await;
+        }
+        retired
+    }
+
+    async fn give_back(&mut self) -> Result<(), StoreError> {
+        self.connection().await?.script(GIVE_BACK).await.map_err(failed("give room back to the disk"))
     }
 
     pub(super) async fn connection(&mut self) -> Result<&mut Connection, StoreError> {
