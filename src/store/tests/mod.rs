@@ -5,4 +5,6 @@ mod fixture;
 mod journal;
 mod kinds;
 mod opening;
+mod retire;
+mod upgrade;
 mod walk;

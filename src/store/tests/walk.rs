@@ -202,11 +202,10 @@ fn lease(state: &State) -> Option<EventBody> {
     Some(build(state.last.build.0 + 1, request.id.0, request.buildset.0, request.attempts + 1))
 }
 
-async fn walk(choices: Vec<(u16, bool)>) {
-    let mut world = World::new().await;
-    world.happen(vec![recipe_recorded()]).await;
-    let mut walk = Walk::default();
-    let mut ahead = world.state.clone();
+/// Gives the turns of a walk, the first of which records the recipe.
+pub(super) fn history(choices: impl IntoIterator<Item = (u16, bool)>) -> Vec<Vec<EventBody>> {
+    let (mut walk, mut ahead, mut turns) = (Walk::default(), State::default(), vec![vec![recipe_recorded()]]);
+    ahead.apply(&Event { seq: Seq(1), at: Timestamp(0), body: recipe_recorded() });
     let mut events = Vec::new();
     for (choice, turn_ends) in choices {
         let mut possible = walk.possible(&ahead);
@@ -218,11 +217,18 @@ async fn walk(choices: Vec<(u16, bool)>) {
         ahead.apply(&Event { seq: ahead.head.next(), at: Timestamp(0), body: body.clone() });
         events.push(body);
         if turn_ends {
-            world.happen(std::mem::take(&mut events)).await;
-            ahead = world.state.clone();
+            turns.push(std::mem::take(&mut events));
         }
     }
-    world.happen(events).await;
+    turns.push(events);
+    turns
+}
+
+async fn walk(choices: Vec<(u16, bool)>) {
+    let mut world = World::new().await;
+    for events in history(choices) {
+        world.happen(events).await;
+    }
     world.restart().await;
 }
 
