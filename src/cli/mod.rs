@@ -24,6 +24,7 @@ mod init;
 mod logs;
 mod replay;
 mod restore;
+mod retention;
 mod run;
 mod schema;
 mod serve;

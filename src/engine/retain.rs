@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_model::{BuildId, Catalog, Digest, Retention};
+use gristmill_model::{BuildId, Catalog, Digest, Retention, Timestamp};
 use gristmill_schedulers::Input;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -91,7 +91,7 @@ impl Retainer {
     pub async fn once(&self) -> Result<BTreeMap<String, u64>, RetainError> {
         let catalog = self.engine.catalog();
         let rules = &catalog.settings.retention;
-        let mut deleted = self.rows(rules).await?;
+        let mut deleted = rows(&self.store, rules, self.clock.now(), PAUSE).await?;
         // Whoever copies the folder now must find what the copied rows speak of: then files wait for the next run.
         if let Some(held) = files::try_hold(&self.data)? {
             add(&mut deleted, "log folders", self.logs().await?);
@@ -101,25 +101,6 @@ impl Retainer {
         let recipes = self.store.reader().idle_recipes(RECIPES_MAX).await?;
         self.tell(&deleted, recipes).await?;
         self.store.give_back().await?;
-        Ok(deleted)
-    }
-
-    async fn rows(&self, rules: &Retention) -> Result<BTreeMap<String, u64>, RetainError> {
-        let now = self.clock.now();
-        let in_use = self.store.reader().in_use(now.before(rules.changes)).await?;
-        let mut deleted = BTreeMap::new();
-        for noun in Noun::ALL {
-            let mut order = Order { noun, after: 0, rules: rules.clone(), now, in_use: in_use.clone() };
-            for _ in 0..BATCHES_MAX {
-                let retired = self.store.retire(order.clone()).await?;
-                for (noun, number) in retired.deleted {
-                    add(&mut deleted, &noun, number);
-                }
-                let Some(next) = retired.next else { break };
-                order.after = next;
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
         Ok(deleted)
     }
 
@@ -138,13 +119,11 @@ impl Retainer {
         let logs = self.logs.clone();
         let mut there = blocking(move || logs.builds()).await??;
         there.retain(|build| *build <= newest);
-        let mut gone = 0;
-        for builds in there.chunks(BUILDS_AT_ONCE) {
-            let kept = self.store.reader().builds_with_logs(builds).await?;
-            let (logs, builds) = (self.logs.clone(), without(builds, &kept));
-            gone += builds.len() as u64;
-            blocking(move || builds.into_iter().try_for_each(|build| logs.delete(build))).await??;
-        }
+        let kept = kept_logs(&self.store, &there).await?;
+        there.retain(|build| !kept.contains(build));
+        let gone = there.len() as u64;
+        let logs = self.logs.clone();
+        blocking(move || there.into_iter().try_for_each(|build| logs.delete(build))).await??;
         Ok(gone)
     }
 
@@ -170,6 +149,46 @@ impl Retainer {
     }
 }
 
+/// Deletes rows, noun by noun and batch by batch, with a pause after each so that turns come first; gives how many of
+/// what were deleted.
+///
+/// # Errors
+/// If something cannot be read or deleted.
+pub(crate) async fn rows(
+    store: &Store,
+    rules: &Retention,
+    now: Timestamp,
+    pause: Duration,
+) -> Result<BTreeMap<String, u64>, RetainError> {
+    let in_use = store.reader().in_use(now.before(rules.changes)).await?;
+    let mut deleted = BTreeMap::new();
+    for noun in Noun::ALL {
+        let mut order = Order { noun, after: 0, rules: rules.clone(), now, in_use: in_use.clone() };
+        for _ in 0..BATCHES_MAX {
+            let retired = store.retire(order.clone()).await?;
+            for (noun, number) in retired.deleted {
+                add(&mut deleted, &noun, number);
+            }
+            let Some(next) = retired.next else { break };
+            order.after = next;
+            tokio::time::sleep(pause).await;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Gives those of `builds` whose logs are kept.
+///
+/// # Errors
+/// If the rows cannot be read.
+pub(crate) async fn kept_logs(store: &Store, builds: &[BuildId]) -> Result<BTreeSet<BuildId>, RetainError> {
+    let mut kept = BTreeSet::new();
+    for builds in builds.chunks(BUILDS_AT_ONCE) {
+        kept.append(&mut store.reader().builds_with_logs(builds).await?);
+    }
+    Ok(kept)
+}
+
 /// Says whether neither a folder nor its packs were written for so long.
 fn is_untouched(folder: &Path, age: Duration) -> bool {
     let touched = [folder.to_owned(), folder.join("objects/pack"), folder.join("packed-refs")];
@@ -177,10 +196,6 @@ fn is_untouched(folder: &Path, age: Duration) -> bool {
         .iter()
         .filter_map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
         .all(|modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
-}
-
-fn without(builds: &[BuildId], kept: &BTreeSet<BuildId>) -> Vec<BuildId> {
-    builds.iter().filter(|build| !kept.contains(build)).copied().collect()
 }
 
 fn add(deleted: &mut BTreeMap<String, u64>, noun: &str, number: u64) {

@@ -53,7 +53,7 @@ const CHECK_REFERENCES: &str = "SELECT \"table\" AS problem FROM pragma_foreign_
 const JUMP: &str = "UPDATE journal_head SET seq = $2 WHERE one = 1 AND seq = $1";
 
 /// The schema from which on there is a row that says which installation this is.
-const SCHEMA_WITH_INSTANCE: i64 = 3;
+pub(super) const SCHEMA_WITH_INSTANCE: i64 = 3;
 
 /// Copies the database in the data folder `folder` to `into`, a file that must not be there yet, while a service may be
 /// writing. The schema stays as it is.

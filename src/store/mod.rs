@@ -6,7 +6,7 @@
 //! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
 //! how open ones are read back; `load` makes a state of them; [`read`] are the reads for everybody else;
-//! [`retire`] deletes what is over and old;
+//! [`retire`] deletes what is over and old, [`usage`] says where the room goes;
 //! [`copy`] takes and restores copies. What depends
 //! on the kind of database is in `database` and the migrations, and nowhere else.
 
@@ -15,6 +15,7 @@ pub mod error;
 pub mod read;
 pub mod retire;
 pub mod turn;
+pub mod usage;
 
 mod commit;
 mod database;

@@ -6,5 +6,6 @@ mod crash;
 mod graph;
 mod hooks;
 mod hostile;
+mod keeping;
 mod push;
 mod telling;

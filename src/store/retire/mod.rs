@@ -21,7 +21,7 @@ use super::database::{BEGIN_WRITE, Connection, Text, failed, sql};
 use super::record::to_json;
 use super::tx::Tx;
 
-pub use rest::InUse;
+pub use rest::{DELIVERIES_KNOWN, InUse};
 
 /// Limits on one transaction.
 pub mod limit {

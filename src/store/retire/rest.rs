@@ -15,7 +15,7 @@ use crate::store::tx::Tx;
 /// How long an answer is kept for a caller who repeats the request.
 const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How long a delivery is known, so that its repetition by the forge is noticed. Forges repeat for three days.
-const DELIVERIES_KNOWN: Duration = Duration::from_secs(30 * 86_400);
+pub const DELIVERIES_KNOWN: Duration = Duration::from_secs(30 * 86_400);
 
 const MESSAGES: &str = "SELECT id FROM outbox WHERE id > $1 AND at < $2 AND state <> 'due'
     AND NOT EXISTS (SELECT 1 FROM incident WHERE incident.id = outbox.incident AND incident.closed_at IS NULL)
