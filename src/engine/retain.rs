@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::keeping::{KeepingError, files};
 use crate::logs::{LogStore, ReadError as LogError};
 use crate::sources::git::mirror;
-use crate::store::{Noun, Order, ReadError, Store, StoreError};
+use crate::store::{InUse, Noun, Order, ReadError, Store, StoreError};
 
 /// The wait before the first run: a service that just started has better things to do.
 const FIRST_AFTER: Duration = Duration::from_secs(5 * 60);
@@ -160,9 +160,12 @@ pub(crate) async fn rows(
     now: Timestamp,
     pause: Duration,
 ) -> Result<BTreeMap<String, u64>, RetainError> {
-    let in_use = store.reader().in_use(now.before(rules.changes)).await?;
-    let mut deleted = BTreeMap::new();
+    let (mut deleted, mut in_use) = (BTreeMap::new(), InUse::default());
     for noun in Noun::ALL {
+        if noun == Noun::Changes {
+            // Buildsets that went before refer to nothing any more. Configurations come after changes.
+            in_use = store.reader().in_use(now.before(rules.changes)).await?;
+        }
         let mut order = Order { noun, after: 0, rules: rules.clone(), now, in_use: in_use.clone() };
         for _ in 0..BATCHES_MAX {
             let retired = store.retire(order.clone()).await?;
