@@ -376,7 +376,7 @@ pub enum SecretSource {
 }
 
 /// What concerns the service itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// The address that people reach the pages by, for links in messages; without a trailing slash.
     pub url: Option<String>,
@@ -390,4 +390,46 @@ pub struct Settings {
     pub token: Option<SecretName>,
     /// The time between two looks of the service at its own data; `None` for an hour.
     pub doctor: Option<Duration>,
+    /// How long what is over is kept.
+    pub retention: Retention,
+}
+
+/// How long what is over is kept. What is open, and what it refers to, is kept in any case.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Completed buildsets with their requests, builds and steps; closed incidents; configurations.
+    pub builds: Duration,
+    /// The logs of finished builds.
+    pub logs: Duration,
+    /// Changes and their verdicts.
+    pub changes: Duration,
+    /// The bodies of webhook requests that were read.
+    pub deliveries: Duration,
+    /// Messages that were delivered or given up.
+    pub messages: Duration,
+    /// The journal.
+    pub events: Duration,
+    /// Mirrors of repositories and workspaces of builders that are not in the configuration any more.
+    pub leftovers: Duration,
+    /// The last builds of each builder on each branch that still exists, which are kept however old they are.
+    pub last: u32,
+    /// Builds that are kept for ever.
+    pub keep: Vec<Matcher>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Self {
+            builds: days(90),
+            logs: days(30),
+            changes: days(180),
+            deliveries: days(7),
+            messages: days(30),
+            events: days(30),
+            leftovers: days(30),
+            last: 10,
+            keep: Vec::new(),
+        }
+    }
 }

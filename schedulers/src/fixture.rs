@@ -186,6 +186,13 @@ impl World {
             ["nothing"] => self.turn(vec![Input::Tick]),
             ["why", request] => self.why(request),
             ["told", worker] => self.told(worker),
+            ["restored"] => self.restored(),
+            ["stale", worker, build, epoch] => {
+                let number = |text: &str| text.parse::<i64>().expect("a number");
+                let body = ReportBody::Finished { outcome: Outcome::Success, cause: None, summary: String::new() };
+                let report = Report { build: number(build).into(), epoch: number(epoch), seq: 1, body };
+                self.turn(vec![Input::Report { worker: (*worker).into(), report }]);
+            }
             ["cancel", "buildset", id] => {
                 let what = Cancel::Buildset(gristmill_model::BuildsetId(id.parse().expect("a number")));
                 self.turn(vec![Input::Cancel { what, by: "ada".to_owned() }]);
@@ -260,6 +267,19 @@ impl World {
     fn report(&mut self, open: &crate::state::OpenBuild, body: ReportBody) {
         let report = Report { build: open.build.id, epoch: open.build.epoch, seq: 1, body };
         self.turn(vec![Input::Report { worker: open.build.worker.clone(), report }]);
+    }
+
+    /// What a restore of a backup that was just taken makes of the journal, and the start that follows.
+    fn restored(&mut self) {
+        let mut last = self.state.last;
+        last.build.0 += 100;
+        last.request.0 += 100;
+        let (instance, head) = (gristmill_model::InstanceEpoch(1), self.state.head);
+        let body = EventBody::InstanceRestored { instance, head, taken: self.now, last };
+        let event = Event { seq: head.next(), at: self.now, body };
+        self.state.apply(&event);
+        self.journal.push(event);
+        self.turn(vec![Input::Activate { catalog: std::sync::Arc::new(Catalog::default()), text: String::new() }]);
     }
 
     fn why(&mut self, request: &str) {

@@ -15,6 +15,7 @@ pub mod order;
 pub mod people;
 pub mod place;
 pub mod report;
+pub mod retention;
 pub mod round;
 pub mod settle;
 pub mod sight;

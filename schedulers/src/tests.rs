@@ -699,3 +699,61 @@ proptest! {
         prop_assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
     }
 }
+
+#[test]
+fn after_a_restore_no_lease_of_before_counts_and_its_requests_are_tried_again() {
+    check(
+        "
+        repository app
+        builder test of app retries 1
+        scheduler quick: any-branch app/main; test
+        worker w1 1
+        00:00 app main a1 by ada: src/lib.rs
+        00:01 restored
+        00:02 stale w1 1 1
+        00:02 stale w1 102 1
+        00:03 told w1
+        00:04 test succeeds
+        00:05 app main a2 by ada: src/lib.rs
+        ",
+        &expect![[r#"
+            00:00 buildset 1 app@a1 [test]
+            00:00 quick on change 1: built buildset 1: every field of the rule matches
+            00:00 build 1 test on w1 (attempt 1)
+            00:01 build 1 retry, again (its lease ended when the installation was restored from a backup)
+            00:01 build 102 test on w1 (attempt 2)
+            00:02 report on build 1 epoch 1 refused
+            00:02 refused: the lease of build 1 under epoch 1 is over
+            00:02 report on build 102 epoch 1 refused
+            00:02 refused: the lease of build 102 under epoch 1 is over
+            00:03 w1 must know: start build 102 epoch 1048577
+            00:04 build 102 success (step step: succeeds)
+            00:04 buildset 1 success
+            00:05 buildset 2 app@a2 [test]
+            00:05 quick on change 2: built buildset 2: every field of the rule matches
+            00:05 build 103 test on w1 (attempt 1)
+        "#]],
+    );
+}
+
+#[test]
+fn after_a_restore_an_attempt_that_was_the_last_one_ends_its_build() {
+    check(
+        "
+        repository app
+        builder test of app retries 0
+        scheduler quick: any-branch app/main; test
+        worker w1 1
+        00:00 app main a1 by ada: src/lib.rs
+        00:01 restored
+        ",
+        &expect![[r#"
+            00:00 buildset 1 app@a1 [test]
+            00:00 quick on change 1: built buildset 1: every field of the rule matches
+            00:00 build 1 test on w1 (attempt 1)
+            00:01 build 1 exception (its lease ended when the installation was restored from a backup; all 1 attempts ended so)
+            00:01 incident 1: test broke, suspects app 0..1
+            00:01 buildset 1 exception
+        "#]],
+    );
+}

@@ -118,6 +118,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Make an installation of a backup
     Restore(RestoreArgs),
+    /// Where the room goes, when the disk is full, and what the rules delete
+    Retention(RetentionArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -354,6 +356,20 @@ pub struct RestoreArgs {
     /// The data folder to make, which must be empty or not there yet
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+}
+
+/// What `retention` takes.
+#[derive(Debug, Args)]
+pub struct RetentionArgs {
+    /// Say also what would be deleted now, by a run over a copy of the database
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub file: PathBuf,
+    /// The data folder [default: gristmill-data beside the file]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
 }
 
 /// What `completions` takes.

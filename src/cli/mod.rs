@@ -25,6 +25,7 @@ mod init;
 mod logs;
 mod replay;
 mod restore;
+mod retention;
 mod run;
 mod schema;
 mod serve;

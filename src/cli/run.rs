@@ -11,8 +11,8 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::terminal::{Ink, Look, complain, line};
 use super::{
-    backup, cancel, check, completions, doctor, explain, force, graph, init, logs, replay, restore, schema, serve,
-    status, sweep, watch, why,
+    backup, cancel, check, completions, doctor, explain, force, graph, init, logs, replay, restore, retention, schema,
+    serve, status, sweep, watch, why,
 };
 
 /// What every command is given.
@@ -87,6 +87,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Replay(args) => wait_for(replay::run(context, &args)),
         Command::Backup(args) => wait_for(backup::run(context, args)),
         Command::Restore(args) => wait_for(restore::run(context, args)),
+        Command::Retention(args) => wait_for(retention::run(context, args)),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -83,6 +83,32 @@ shape! {
         may "token" => token: Text,
         /// The time between two looks of the service at its own data. Default: 1h.
         may "doctor" => doctor: Located<Time>,
+        /// How long what is over is kept.
+        may "retention" => retention: RawRetention,
+    }
+}
+
+shape! {
+    /// How long what is over is kept.
+    RawRetention as "what is kept for how long" {
+        /// Completed buildsets with their builds and steps, and closed incidents. Default: 90d.
+        may "builds" => builds: Located<Time>,
+        /// Logs of finished builds. Default: 30d.
+        may "logs" => logs: Located<Time>,
+        /// Changes and what schedulers made of them. Default: 180d.
+        may "changes" => changes: Located<Time>,
+        /// Bodies of webhook requests. Default: 7d.
+        may "deliveries" => deliveries: Located<Time>,
+        /// Messages that were delivered or given up. Default: 30d.
+        may "messages" => messages: Located<Time>,
+        /// The journal. Default: 30d.
+        may "events" => events: Located<Time>,
+        /// Mirrors of repositories that are no longer in the file. Default: 30d.
+        may "leftovers" => leftovers: Located<Time>,
+        /// The last builds of each builder on each branch that still exists, kept however old they are. Default: 10.
+        may "last" => last: Located<i64>,
+        /// Builds that are kept for ever.
+        may "keep" => keep: Vec<RawMatch>,
     }
 }
 

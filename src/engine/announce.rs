@@ -219,7 +219,9 @@ impl Facts for Announcer {
     async fn message(&self, id: MessageId) -> Result<Option<MessageFacts>, AnnounceError> {
         let Some(dead) = self.reader.find_message(id).await? else { return Ok(None) };
         let told_of = self.reader.events_after(Seq(dead.event.0 - 1), 1).await?;
-        let told_of_death = told_of.iter().any(|told| matches!(told.body, EventBody::MessageDead { .. }));
+        // An event that is no longer kept has a later one in its place.
+        let told_of_death =
+            told_of.iter().any(|told| told.seq == dead.event && matches!(told.body, EventBody::MessageDead { .. }));
         if told_of_death {
             warn!("message {id} told of a message that was given up; nobody is told of it");
         }

@@ -2,10 +2,12 @@
 //!
 //! [`Engine`] is the handle that everybody else has. Behind it one task runs turns ([`turns`]): it drains the inbox,
 //! decides, commits once, and only then answers, sends orders and publishes the new head. Followers read the journal
-//! behind it: [`announce`] turns events into messages, [`deliver`] brings them to their targets.
+//! behind it: [`announce`] turns events into messages, [`deliver`] brings them to their targets; [`retain`] deletes what is
+//! over and old.
 
 pub mod announce;
 pub mod deliver;
+pub mod retain;
 pub mod turns;
 
 use std::sync::{Arc, RwLock};

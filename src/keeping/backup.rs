@@ -107,7 +107,7 @@ fn copy_logs(
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), KeepingError> {
     let mut logs = files::list(&data.join(LOGS))?;
-    logs.retain(|path| build_of(path).is_some_and(|build| build <= snapshot.last_build.0));
+    logs.retain(|path| files::build_of(path).is_some_and(|build| build <= snapshot.last_build));
     for (done, path) in logs.iter().enumerate() {
         if done % FILES_PER_WORD == 0 {
             tell(Progress::Logs { done, all: logs.len() });
@@ -115,11 +115,6 @@ fn copy_logs(
         entries.extend(files::copy(data, to, &format!("{LOGS}/{path}"))?);
     }
     Ok(())
-}
-
-/// Gives the build that a log file belongs to: `0/812/1-0.log`.
-fn build_of(path: &str) -> Option<i64> {
-    path.split('/').nth(1)?.parse().ok()
 }
 
 fn copy_configuration(source: &Source, to: &Path) -> Result<Option<Entry>, KeepingError> {

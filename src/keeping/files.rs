@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use gristmill_model::BuildId;
 use sha2::{Digest as _, Sha256};
 
 use super::KeepingError;
@@ -251,6 +252,11 @@ fn list_below(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Gives the build that a file in the folder of logs belongs to: `0/812/1-0.log`.
+pub fn build_of(path: &str) -> Option<BuildId> {
+    path.split('/').nth(1)?.parse().ok().map(BuildId)
 }
 
 /// Writes a size for people: `12 B`, `3.4 MB`.

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use gristmill_model::BuildId;
 use gristmill_model::protocol::limit::{FRAME_BYTES_MAX, LOG_BYTES_MAX};
 use gristmill_model::protocol::{LogAddress, LogAppend};
 use tokio::sync::watch;
@@ -180,6 +181,38 @@ impl LogStore {
         Ok(())
     }
 
+    /// Lists the builds that have logs here.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn builds(&self) -> Result<Vec<BuildId>, ReadError> {
+        let mut builds = Vec::new();
+        for thousand in numbered(&self.shared.folder)? {
+            builds.extend(numbered(&self.shared.folder.join(thousand.to_string()))?.into_iter().map(BuildId));
+        }
+        Ok(builds)
+    }
+
+    /// Deletes all logs of a build. Who reads one at this moment reads on.
+    ///
+    /// # Errors
+    /// If they cannot be deleted.
+    pub fn delete(&self, build: BuildId) -> Result<(), ReadError> {
+        lock(&self.shared.open).logs.retain(|address, _| address.build != build);
+        let folder = self.folder_of(LogAddress { build, epoch: 0, step: 0 });
+        match std::fs::remove_dir_all(&folder) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ReadError { path: folder, source }),
+            _ => {}
+        }
+        if let Some(thousand) = folder.parent() {
+            // It goes with the last one in it, and its name is new when it comes back.
+            if std::fs::remove_dir(thousand).is_ok() {
+                lock(&self.shared.sealed).remove(&(build.0 / 1000));
+            }
+        }
+        Ok(())
+    }
+
     /// Follows a log's length, in bytes uncompressed. The log need not exist yet.
     ///
     /// A wake-up says only that there is more; what there is, is read.
@@ -290,6 +323,21 @@ impl OpenLog {
 /// Locks, also after a panic elsewhere: what is guarded here is never left half-changed.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lists the folders in a folder whose names are numbers; none if it is not there.
+fn numbered(folder: &Path) -> Result<Vec<i64>, ReadError> {
+    let unreadable = |source| ReadError { path: folder.to_owned(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        numbers.extend(entry.map_err(unreadable)?.file_name().to_str().and_then(|name| name.parse::<i64>().ok()));
+    }
+    Ok(numbers)
 }
 
 fn checked_text(piece: &LogAppend) -> Result<Vec<u8>, AppendError> {

@@ -15,8 +15,10 @@ use tracing::{error, info, warn};
 use super::notifiers::Notifiers;
 use super::{LOCAL_LABEL, LOCAL_WORKER, Options, ServiceError, base_url, control, doctor, join, reload};
 use crate::chain::chain;
+use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::engine::announce::Announcer;
+use crate::engine::retain::Retainer;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::fleet::local::LocalMaster;
@@ -40,6 +42,7 @@ pub(super) struct Desk {
     pub(super) address: std::net::SocketAddr,
     pub(super) engine: Engine,
     pub(super) store: Arc<Store>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) logs: LogStore,
     pub(super) fleet: Fleet,
     pub(super) sources: sources::Handle,
@@ -97,7 +100,19 @@ impl Desk {
             logs: self.options.logs_folder(),
         };
         leading.spawn(rounds.run(leading.stop.clone()));
+        leading.spawn(self.retainer().run(leading.stop.clone()));
         Ok(leading)
+    }
+
+    /// Gives what deletes what is over and old.
+    pub(super) fn retainer(&self) -> Retainer {
+        Retainer {
+            engine: self.engine.clone(),
+            store: Arc::clone(&self.store),
+            logs: self.logs.clone(),
+            data: self.options.data.clone(),
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// Ends what [`Desk::begin`] began. What was under way is in doubt, as after a crash.

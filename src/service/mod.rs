@@ -10,6 +10,7 @@ mod lead;
 mod notifiers;
 mod reload;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tracing::{error, info};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Diagnostics, Loaded};
+use crate::engine::retain::{RetainError, Retainer};
 use crate::engine::turns::OriginOf;
 use crate::engine::{self, Engine, EngineError};
 use crate::fleet::Fleet;
@@ -150,6 +152,7 @@ pub struct Service {
     sources: sources::Handle,
     notifiers: notifiers::Notifiers,
     logs_folder: PathBuf,
+    retainer: Retainer,
     address: SocketAddr,
     announced: watch::Receiver<Seq>,
     stop: Stops,
@@ -229,6 +232,7 @@ impl Service {
             address,
             engine: engine.clone(),
             store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
             logs,
             fleet,
             sources: sources.clone(),
@@ -237,6 +241,7 @@ impl Service {
             guard: Arc::clone(&app.guard),
             announced: announced_out,
         };
+        let retainer = desk.retainer();
         // Alone it leads at once, and what is wrong is told to whoever started it.
         let leading = match keeper.look().await.map_err(ServiceError::Store)? {
             true => Some(desk.begin(loaded).await?),
@@ -248,7 +253,20 @@ impl Service {
         };
         let supervisor = tokio::spawn(lead::run(desk, keeper, leadership, leading, stop.parts.clone()));
         let tasks = vec![supervisor, serve(listener, app, hooks, stop.parts.clone())];
-        Ok(Self { engine, store, clock, sources, notifiers, logs_folder, address, announced, stop, tasks, engine_task })
+        Ok(Self {
+            engine,
+            store,
+            clock,
+            sources,
+            notifiers,
+            logs_folder,
+            retainer,
+            address,
+            announced,
+            stop,
+            tasks,
+            engine_task,
+        })
     }
 
     /// Gives the address that is listened on.
@@ -303,6 +321,14 @@ impl Service {
         self.notifiers.under_way() == 0 && !due.unwrap_or(false)
     }
 
+    /// Deletes what is too old to be kept now instead of later; gives how many of what were deleted.
+    ///
+    /// # Errors
+    /// If something cannot be read or deleted; what was deleted before that stays deleted.
+    pub async fn retire(&self) -> Result<BTreeMap<String, u64>, RetainError> {
+        self.retainer.once().await
+    }
+
     /// Insists that the engine's memory is what the tables say, that these are the fold of the journal, and that nothing
     /// else is found in the database and the logs either.
     ///
@@ -331,7 +357,7 @@ impl Service {
             self.sources.closed().await;
             self.stop.engine.cancel();
             join(self.engine_task).await;
-            drop((self.engine, self.sources, self.notifiers));
+            drop((self.engine, self.sources, self.notifiers, self.retainer));
             match Arc::try_unwrap(self.store) {
                 Ok(store) => store.close().await,
                 Err(_) => error!("the database is still in use, and is closed by the end of the process"),

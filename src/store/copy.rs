@@ -48,12 +48,12 @@ const NEWEST_BUILD: &str = "SELECT COALESCE(MAX(id), 0) AS id FROM build";
 const HEAD: &str = "SELECT seq FROM journal_head WHERE one = 1";
 const SCHEMA: &str = "SELECT COALESCE(MAX(number), 0) AS number FROM schema_version";
 const INSTANCE: &str = "SELECT id, epoch, created_at FROM instance WHERE one = 1";
-const CHECK: &str = "SELECT integrity_check AS problem FROM pragma_integrity_check(10)";
+const CHECK: &str = "PRAGMA integrity_check(10)";
 const CHECK_REFERENCES: &str = "SELECT \"table\" AS problem FROM pragma_foreign_key_check LIMIT 10";
 const JUMP: &str = "UPDATE journal_head SET seq = $2 WHERE one = 1 AND seq = $1";
 
 /// The schema from which on there is a row that says which installation this is.
-const SCHEMA_WITH_INSTANCE: i64 = 3;
+pub(super) const SCHEMA_WITH_INSTANCE: i64 = 3;
 
 /// Copies the database in the data folder `folder` to `into`, a file that must not be there yet, while a service may be
 /// writing. The schema stays as it is.
@@ -99,7 +99,7 @@ pub async fn inspect(file: &Path) -> Result<Snapshot, StoreError> {
 async fn look_through(connection: &mut Connection) -> Result<Result<Snapshot, String>, StoreError> {
     let problems = sql(CHECK).fetch_all(&mut *connection).await.map_err(failed("check the database"))?;
     for row in &problems {
-        let problem = Record::of("integrity_check", row).text("problem")?;
+        let problem = Record::of("integrity_check", row).text("integrity_check")?;
         if problem != "ok" {
             return Ok(Err(problem));
         }

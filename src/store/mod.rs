@@ -6,15 +6,18 @@
 //! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
 //! how open ones are read back; `load` makes a state of them; [`leader`] is who decides where there are several masters;
-//! [`read`] are the reads for everybody else; [`copy`] takes and restores copies; [`inspect`] proves that the rows are as
-//! they should be. What depends on the kind of database is in `database` and the migrations, and nowhere else.
+//! [`read`] are the reads for everybody else; [`retire`] deletes what is over and old, [`usage`] says where the room
+//! goes; [`copy`] takes and restores copies; [`inspect`] proves that the rows are as they should be. What depends on the
+//! kind of database is in `database` and the migrations, and nowhere else.
 
 pub mod copy;
 pub mod error;
 pub mod inspect;
 pub mod leader;
 pub mod read;
+pub mod retire;
 pub mod turn;
+pub mod usage;
 
 mod commit;
 mod database;
@@ -37,6 +40,7 @@ use gristmill_schedulers::State;
 pub use error::{CommitError, StoreError};
 pub use leader::{Claim, Leader};
 pub use read::{DeliveryBody, IncidentRow, ReadError, Reader, Suspect as SuspectRow};
+pub use retire::{InUse, Noun, Order, Retired};
 pub use turn::{Answer, Blob, Turn};
 
 use database::Place;
@@ -124,6 +128,16 @@ impl Store {
     /// Loads everything open, as folding the whole journal would give it.
     pub async fn load(&self) -> Result<State, StoreError> {
         self.writer.load().await
+    }
+
+    /// Deletes one batch of what is over, old, and referred to by nothing that stays. The state does not change by it.
+    pub async fn retire(&self, order: Order) -> Result<Retired, StoreError> {
+        self.writer.retire(order).await
+    }
+
+    /// Gives room that deleted rows left back to the disk, a bounded piece of it, and empties the write-ahead log.
+    pub async fn give_back(&self) -> Result<(), StoreError> {
+        self.writer.give_back().await
     }
 
     /// Compares `state` with what the tables say. The error names the first part that differs, and both sides of it.

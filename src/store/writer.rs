@@ -11,10 +11,10 @@ use gristmill_schedulers::State;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Ran;
-use super::database::{Connection, Place};
+use super::database::{Connection, Place, Text, failed};
 use super::leader::{self, Act};
 use super::lock::Lock;
-use super::{CommitError, StoreError, Turn, commit, load};
+use super::{CommitError, Order, Retired, StoreError, Turn, commit, load, retire};
 
 /// Jobs that may wait; one more makes its caller wait to hand it in.
 const JOBS_WAITING_MAX: usize = 64;
@@ -23,11 +23,17 @@ const JOBS_WAITING_MAX: usize = 64;
 const LOOK_FOR_MAX: Duration = Duration::from_secs(120);
 /// The pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// SQLite gives pages back only in a database that was made to; each time at most 8 MiB, because turns wait for it.
+/// PostgreSQL has a process of its own for this.
+const GIVE_BACK: Text =
+    Text::Each { sqlite: "PRAGMA incremental_vacuum(2000); PRAGMA wal_checkpoint(TRUNCATE)", postgres: "SELECT 1" };
 
 enum Job {
     Commit(Turn, oneshot::Sender<Result<Seq, CommitError>>),
     Load(oneshot::Sender<Result<State, StoreError>>),
     Lead(Act, oneshot::Sender<Result<bool, StoreError>>),
+    Retire(Box<Order>, oneshot::Sender<Result<Retired, StoreError>>),
+    GiveBack(oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// The handle to the writing thread.
@@ -76,6 +82,20 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Retires one batch, between two turns.
+    pub(super) async fn retire(&self, order: Order) -> Result<Retired, StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job::Retire(Box::new(order), done)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Gives room back to the disk, between two turns.
+    pub(super) async fn give_back(&self) -> Result<(), StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job::GiveBack(done)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
     /// Finishes the jobs that were handed in, and closes the connection.
     pub(super) async fn close(self) {
         drop(self.jobs);
@@ -92,6 +112,8 @@ async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>) {
             Job::Commit(turn, done) => done.send(desk.commit(turn).await).is_err(),
             Job::Load(done) => done.send(desk.load().await).is_err(),
             Job::Lead(act, done) => done.send(desk.lead(act).await).is_err(),
+            Job::Retire(order, done) => done.send(desk.retire(&order).await).is_err(),
+            Job::GiveBack(done) => done.send(desk.give_back().await).is_err(),
         };
     }
     desk.close().await;
@@ -177,6 +199,19 @@ impl Desk {
             self.close().await;
         }
         done
+    }
+
+    pub(super) async fn retire(&mut self, order: &Order) -> Result<Retired, StoreError> {
+        let retired = retire::run(self.connection().await?, order).await;
+        if retired.is_err() {
+            // Closing it takes back what may be half done.
+            self.close().await;
+        }
+        retired
+    }
+
+    async fn give_back(&mut self) -> Result<(), StoreError> {
+        self.connection().await?.script(GIVE_BACK).await.map_err(failed("give room back to the disk"))
     }
 
     pub(super) async fn connection(&mut self) -> Result<&mut Connection, StoreError> {

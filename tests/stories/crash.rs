@@ -7,21 +7,21 @@ use std::process::Command;
 use crate::support::process::Served;
 use crate::support::{Repository, set_up_process};
 
-const CONFIG: &str = "
+pub(super) const CONFIG: &str = "
 repositories: {app: {git: FOLDER/app.git}}
 builders:
   check: {source: app, steps: [checkout, {run: 'echo $$ > FOLDER/pid-$GRISTMILL_ATTEMPT; read go < FOLDER/gate', name: wait}]}
 schedulers: {push: {kind: any-branch, when: {repository: app}, build: [check]}}
 ";
 
-struct Yard {
-    folder: tempfile::TempDir,
-    app: Repository,
+pub(super) struct Yard {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) app: Repository,
     gate: File,
 }
 
 impl Yard {
-    fn make(config: &str) -> Self {
+    pub(super) fn make(config: &str) -> Self {
         set_up_process();
         let folder = tempfile::tempdir().unwrap();
         let app = Repository::make(folder.path(), "app");
@@ -34,12 +34,12 @@ impl Yard {
         Self { folder, app, gate }
     }
 
-    async fn serve(&self) -> Served {
+    pub(super) async fn serve(&self) -> Served {
         Served::start(&self.folder.path().join("gristmill.yaml"), &self.folder.path().join("data")).await
     }
 
     /// Lets one step that waits, now or later, go on.
-    fn let_one_pass(&self) {
+    pub(super) fn let_one_pass(&self) {
         (&self.gate).write_all(b"go\n").unwrap();
     }
 }

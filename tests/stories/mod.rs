@@ -7,6 +7,7 @@ mod doctor;
 mod graph;
 mod hooks;
 mod hostile;
+mod keeping;
 mod masters;
 mod push;
 mod telling;

@@ -35,6 +35,10 @@ const ONLY_IN_ROUTES: [Field; 6] =
 /// What only a change has.
 const ONLY_IN_SCHEDULERS: [Field; 3] = [Field::Tag, Field::Files, Field::Movement];
 
+/// What is not asked of a build when it is old.
+const NOT_OF_BUILDS: [Field; 7] =
+    [Field::Author, Field::Files, Field::Message, Field::Event, Field::Movement, Field::Cause, Field::Transition];
+
 /// Patterns of a whole file: each takes a moment to read.
 const PATTERNS_MAX: usize = 2_000;
 
@@ -89,6 +93,13 @@ impl Resolver<'_> {
             "what is told has no `FIELD`, so this route could never tell it",
             help,
         );
+        self.matcher(raw)
+    }
+
+    /// Makes the match of a rule that keeps builds.
+    pub(super) fn build_match(&mut self, raw: &RawMatch) -> Matcher {
+        let help = "builds are kept by repository, project, branch, tag, builder, scheduler and outcome";
+        self.refuse_fields(raw, &NOT_OF_BUILDS, "a build has no `FIELD`, so this rule could never keep one", help);
         self.matcher(raw)
     }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use gristmill_model::{Project, ProjectName, SecretName, SecretSource, Settings};
+use gristmill_model::{Project, ProjectName, Retention, SecretName, SecretSource, Settings};
 
 use super::Resolver;
 use super::names::{Noun, short};
 use crate::config::code;
-use crate::config::raw::{RawProject, RawSecret, RawSettings};
-use crate::config::scalar::Text;
+use crate::config::raw::{RawProject, RawRetention, RawSecret, RawSettings};
+use crate::config::scalar::{Text, Time};
 use crate::config::shape::Placed;
 use crate::config::span::Located;
 
@@ -18,13 +18,15 @@ use crate::config::span::Located;
 const SLOTS: RangeInclusive<i64> = 1..=1024;
 /// The shortest time between two looks of the service at its own data: one may take half a minute.
 const DOCTOR_MIN: Duration = Duration::from_secs(60);
+/// The last builds of a builder on a branch that may be kept.
+const LAST: RangeInclusive<i64> = 0..=1_000;
 /// Characters of a text that stands on one line.
 const LINE_LENGTH_MAX: usize = 1_000;
 
 impl Resolver<'_> {
     pub(super) fn settings(&mut self) -> Settings {
         let Some(raw) = &self.raw.settings else { return Settings::default() };
-        let RawSettings { url, listen, slots, labels, token, doctor, .. } = raw;
+        let RawSettings { url, listen, slots, labels, token, doctor, retention, .. } = raw;
         Settings {
             url: url.as_ref().and_then(|url| self.web_address(url)),
             listen: listen.as_ref().and_then(|listen| self.socket_address(listen)),
@@ -36,6 +38,23 @@ impl Resolver<'_> {
                 .collect(),
             token: token.as_ref().and_then(|token| self.look_up(Noun::Secret, token)),
             doctor: doctor.as_ref().and_then(|doctor| self.at_least(doctor, DOCTOR_MIN, "1m")),
+            retention: retention.as_ref().map(|retention| self.retention(retention)).unwrap_or_default(),
+        }
+    }
+
+    fn retention(&mut self, raw: &RawRetention) -> Retention {
+        let usual = Retention::default();
+        let age = |time: &Option<Located<Time>>, usual| time.as_ref().map_or(usual, |time| time.value.0);
+        Retention {
+            builds: age(&raw.builds, usual.builds),
+            logs: age(&raw.logs, usual.logs),
+            changes: age(&raw.changes, usual.changes),
+            deliveries: age(&raw.deliveries, usual.deliveries),
+            messages: age(&raw.messages, usual.messages),
+            events: age(&raw.events, usual.events),
+            leftovers: age(&raw.leftovers, usual.leftovers),
+            last: raw.last.as_ref().and_then(|last| self.whole(last, &LAST)).unwrap_or(usual.last),
+            keep: raw.keep.iter().flatten().map(|keep| self.build_match(keep)).collect(),
         }
     }
 

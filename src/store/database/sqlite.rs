@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Row as _};
 
@@ -26,6 +27,8 @@ fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
+        // Counts for a database that is made now: room that rows leave can then be given back to the disk.
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
@@ -53,9 +56,10 @@ pub(super) async fn open_writer(file: &Path) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
-/// Opens a connection beside a service that may be writing, to a file that must be there.
+/// Opens a connection beside a service that may be writing, to a file that must be there. It is for copying, which
+/// SQLite counts as writing, so it is not set to be read only.
 pub(in crate::store) async fn open_beside(file: &Path) -> Result<SqliteConnection, StoreError> {
-    let options = options(file).create_if_missing(false).pragma("query_only", "ON");
+    let options = options(file).create_if_missing(false);
     options.connect().await.map_err(failed("open the database"))
 }
 

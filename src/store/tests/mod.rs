@@ -8,8 +8,10 @@ mod kind;
 mod kinds;
 mod opening;
 mod proxy;
+mod retire;
 mod server;
 mod statements;
+mod upgrade;
 mod walk;
 
 pub(crate) use kind::{Kind, on_both};

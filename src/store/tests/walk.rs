@@ -217,10 +217,6 @@ impl Both {
         Self([World::new(Kind::Sqlite).await, World::new(Kind::Postgres).await])
     }
 
-    fn state(&self) -> &State {
-        &self.0[0].state
-    }
-
     async fn happen(&mut self, events: Vec<EventBody>) {
         for world in &mut self.0 {
             world.happen(events.clone()).await;
@@ -260,11 +256,10 @@ impl Both {
     }
 }
 
-async fn walk(choices: Vec<(u16, bool)>) {
-    let mut both = Both::new().await;
-    both.happen(vec![recipe_recorded()]).await;
-    let mut walk = Walk::default();
-    let mut ahead = both.state().clone();
+/// Gives the turns of a walk, the first of which records the recipe.
+pub(super) fn history(choices: impl IntoIterator<Item = (u16, bool)>) -> Vec<Vec<EventBody>> {
+    let (mut walk, mut ahead, mut turns) = (Walk::default(), State::default(), vec![vec![recipe_recorded()]]);
+    ahead.apply(&Event { seq: Seq(1), at: Timestamp(0), body: recipe_recorded() });
     let mut events = Vec::new();
     for (choice, turn_ends) in choices {
         let mut possible = walk.possible(&ahead);
@@ -276,12 +271,21 @@ async fn walk(choices: Vec<(u16, bool)>) {
         ahead.apply(&Event { seq: ahead.head.next(), at: Timestamp(0), body: body.clone() });
         events.push(body);
         if turn_ends {
-            both.happen(events.clone()).await;
-            both.refuse(std::mem::take(&mut events)).await;
-            ahead = both.state().clone();
+            turns.push(std::mem::take(&mut events));
         }
     }
-    both.happen(events).await;
+    turns.push(events);
+    turns
+}
+
+async fn walk(choices: Vec<(u16, bool)>) {
+    let mut both = Both::new().await;
+    for events in history(choices) {
+        both.happen(events.clone()).await;
+        if !events.is_empty() {
+            both.refuse(events).await;
+        }
+    }
     both.compare().await;
     both.restart().await;
 }

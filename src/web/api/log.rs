@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
 use gristmill_model::protocol::LogAddress;
@@ -186,6 +186,11 @@ fn lines_json(lines: &[Line]) -> Vec<Value> {
 async fn find(app: &App, id: &str) -> Result<(BuildRow, Vec<StepRow>), ApiError> {
     let id = BuildId(number("build", id)?);
     let build = app.reader.find_build(id).await?.ok_or_else(|| ApiError::not_found(format!("build {id}")))?;
+    if let Some(at) = app.reader.logs_retired_at(id).await? {
+        let problem = format!("the logs of build {id} were kept until {}, and are deleted", at.to_minute());
+        return Err(ApiError::new(StatusCode::GONE, "retired", problem)
+            .hint("`logs` under `gristmill: {retention: …}` in the configuration says how long logs are kept"));
+    }
     let steps = app.reader.steps_of_build(id).await?;
     Ok((build, steps))
 }

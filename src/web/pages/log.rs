@@ -48,6 +48,8 @@ pub(crate) struct LogPanel {
     pub(crate) earlier: Option<u64>,
     pub(crate) later: Option<u64>,
     pub(crate) last: u64,
+    /// Until when the log was kept, if it was deleted.
+    pub(crate) gone: Option<String>,
 }
 
 pub(crate) struct LineView {
@@ -100,7 +102,8 @@ pub(crate) async fn log_panel(
     })
     .await??;
     let (lines, read) = window;
-    Ok(panel((build, step), complete, errors, lines, &read, PANEL_LINES))
+    let gone = app.reader.logs_retired_at(build.id).await?.map(gristmill_model::Timestamp::to_minute);
+    Ok(LogPanel { gone, ..panel((build, step), complete, errors, lines, &read, PANEL_LINES) })
 }
 
 fn panel(
@@ -126,6 +129,7 @@ fn panel(
         earlier: (first > 1).then(|| first.saturating_sub(page_lines).max(1)),
         later: (after <= read.info.lines).then_some(after),
         last: read.info.lines.saturating_sub(page_lines) + 1,
+        gone: None,
         lines,
     }
 }

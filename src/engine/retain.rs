@@ -1,0 +1,212 @@
+//! Retention: now and then deletes what is over and old, a little at a time.
+//!
+//! Rows go first, files after: what is still shown is there as a whole, and what a kill leaves behind is a file that
+//! nothing refers to, which the next run finds by looking. Every run begins anew, so nothing has to be remembered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill_model::{BuildId, Catalog, Digest, Retention, Timestamp};
+use gristmill_schedulers::Input;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Engine, EngineError};
+use crate::chain::chain;
+use crate::clock::Clock;
+use crate::keeping::{KeepingError, files};
+use crate::logs::{LogStore, ReadError as LogError};
+use crate::sources::git::mirror;
+use crate::store::{InUse, Noun, Order, ReadError, Store, StoreError};
+
+/// The wait before the first run: a service that just started has better things to do.
+const FIRST_AFTER: Duration = Duration::from_secs(5 * 60);
+/// The time between two runs.
+const EVERY: Duration = Duration::from_secs(3600);
+/// Transactions of one noun in one run; the next run goes on.
+const BATCHES_MAX: usize = 2_000;
+/// The pause after each transaction, so that turns come first.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Recipes that go in one run.
+const RECIPES_MAX: u32 = 500;
+/// Builds whose rows are looked up at once.
+const BUILDS_AT_ONCE: usize = 500;
+
+/// Deletes what is too old to be kept.
+#[derive(Debug, Clone)]
+pub struct Retainer {
+    /// Knows the rules, and is told what was deleted.
+    pub engine: Engine,
+    /// Has the rows.
+    pub store: Arc<Store>,
+    /// Has the logs.
+    pub logs: LogStore,
+    /// The data folder.
+    pub data: PathBuf,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why a run ended before its end. What it deleted stays deleted; the next one goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum RetainError {
+    /// The store, while deleting.
+    #[error("cannot delete rows")]
+    Store(#[from] StoreError),
+    /// The store, while looking.
+    #[error("cannot look at what may be deleted")]
+    Read(#[from] ReadError),
+    /// The logs.
+    #[error("cannot delete logs")]
+    Logs(#[from] LogError),
+    /// The data folder.
+    #[error("cannot look through the data folder")]
+    Files(#[from] KeepingError),
+    /// The engine.
+    #[error("cannot tell what was deleted")]
+    Engine(#[from] EngineError),
+}
+
+impl Retainer {
+    /// Runs from time to time until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut wait = FIRST_AFTER;
+        while stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+            wait = EVERY;
+            match stop.run_until_cancelled(self.once()).await {
+                Some(Ok(deleted)) if deleted.is_empty() => {}
+                Some(Ok(deleted)) => info!("retention deleted {deleted:?}"),
+                Some(Err(problem)) => warn!("retention did not come to its end: {}", chain(&problem)),
+                None => return,
+            }
+        }
+    }
+
+    /// Runs once, and gives how many of what were deleted. May be dropped at any time.
+    ///
+    /// # Errors
+    /// If something cannot be read or deleted.
+    pub async fn once(&self) -> Result<BTreeMap<String, u64>, RetainError> {
+        let catalog = self.engine.catalog();
+        let rules = &catalog.settings.retention;
+        let mut deleted = rows(&self.store, rules, self.clock.now(), PAUSE).await?;
+        // Whoever copies the folder now must find what the copied rows speak of: then files wait for the next run.
+        if let Some(held) = files::try_hold(&self.data)? {
+            add(&mut deleted, "log folders", self.logs().await?);
+            add(&mut deleted, "mirrors", self.mirrors(&catalog, rules));
+            drop(held);
+        }
+        let recipes = self.store.reader().idle_recipes(RECIPES_MAX).await?;
+        self.tell(&deleted, recipes).await?;
+        self.store.give_back().await?;
+        Ok(deleted)
+    }
+
+    async fn tell(&self, deleted: &BTreeMap<String, u64>, recipes: Vec<Digest>) -> Result<(), RetainError> {
+        if deleted.is_empty() && recipes.is_empty() {
+            return Ok(());
+        }
+        self.engine.submit(Input::Retired { deleted: deleted.clone(), recipes }).await?;
+        Ok(())
+    }
+
+    /// Deletes logs whose build is gone or marked. Builds that were leased since the newest was asked for are passed
+    /// over: their rows come before their logs, but maybe after this look.
+    async fn logs(&self) -> Result<u64, RetainError> {
+        let newest = self.store.reader().newest_build().await?;
+        let logs = self.logs.clone();
+        let mut there = blocking(move || logs.builds()).await??;
+        there.retain(|build| *build <= newest);
+        let kept = kept_logs(&self.store, &there).await?;
+        there.retain(|build| !kept.contains(build));
+        let gone = there.len() as u64;
+        let logs = self.logs.clone();
+        blocking(move || there.into_iter().try_for_each(|build| logs.delete(build))).await??;
+        Ok(gone)
+    }
+
+    /// Deletes mirrors of repositories that are not in the configuration any more, and were not touched for long. One
+    /// that cannot be deleted is said and passed over.
+    fn mirrors(&self, catalog: &Catalog, rules: &Retention) -> u64 {
+        let folder = self.data.join("git");
+        let wanted: BTreeSet<PathBuf> =
+            catalog.repositories.keys().map(|name| mirror::folder_of(&folder, name)).collect();
+        let Ok(entries) = std::fs::read_dir(&folder) else { return 0 };
+        let left = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| !wanted.contains(path));
+        let mut gone = 0;
+        for path in left.filter(|path| path.extension().is_some_and(|end| end == "git")) {
+            if !is_untouched(&path, rules.leftovers) {
+                continue;
+            }
+            match std::fs::remove_dir_all(&path) {
+                Ok(()) => gone += 1,
+                Err(problem) => warn!("the mirror {} cannot be deleted: {problem}", path.display()),
+            }
+        }
+        gone
+    }
+}
+
+/// Deletes rows, noun by noun and batch by batch, with a pause after each so that turns come first; gives how many of
+/// what were deleted.
+///
+/// # Errors
+/// If something cannot be read or deleted.
+pub(crate) async fn rows(
+    store: &Store,
+    rules: &Retention,
+    now: Timestamp,
+    pause: Duration,
+) -> Result<BTreeMap<String, u64>, RetainError> {
+    let (mut deleted, mut in_use) = (BTreeMap::new(), InUse::default());
+    for noun in Noun::ALL {
+        if noun == Noun::Changes {
+            // Buildsets that went before refer to nothing any more. Configurations come after changes.
+            in_use = store.reader().in_use(now.before(rules.changes)).await?;
+        }
+        let mut order = Order { noun, after: 0, rules: rules.clone(), now, in_use: in_use.clone() };
+        for _ in 0..BATCHES_MAX {
+            let retired = store.retire(order.clone()).await?;
+            for (noun, number) in retired.deleted {
+                add(&mut deleted, &noun, number);
+            }
+            let Some(next) = retired.next else { break };
+            order.after = next;
+            tokio::time::sleep(pause).await;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Gives those of `builds` whose logs are kept.
+///
+/// # Errors
+/// If the rows cannot be read.
+pub(crate) async fn kept_logs(store: &Store, builds: &[BuildId]) -> Result<BTreeSet<BuildId>, RetainError> {
+    let mut kept = BTreeSet::new();
+    for builds in builds.chunks(BUILDS_AT_ONCE) {
+        kept.append(&mut store.reader().builds_with_logs(builds).await?);
+    }
+    Ok(kept)
+}
+
+/// Says whether neither a folder nor its packs were written for so long.
+fn is_untouched(folder: &Path, age: Duration) -> bool {
+    let touched = [folder.to_owned(), folder.join("objects/pack"), folder.join("packed-refs")];
+    touched
+        .iter()
+        .filter_map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
+        .all(|modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
+}
+
+fn add(deleted: &mut BTreeMap<String, u64>, noun: &str, number: u64) {
+    if number > 0 {
+        *deleted.entry(noun.to_owned()).or_default() += number;
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Stopped)
+}
