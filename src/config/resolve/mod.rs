@@ -95,7 +95,7 @@ pub(super) fn resolve(raw: &RawFile, origin: Origin<'_>, report: &mut Report) ->
 
 impl Resolver<'_> {
     fn catalog(&mut self) -> Catalog {
-        let settings = self.settings();
+        let mut settings = self.settings();
         let secrets = self.secrets();
         let repositories = self.repositories();
         let projects = self.projects();
@@ -104,6 +104,7 @@ impl Resolver<'_> {
         let schedulers = self.schedulers(&repositories, &builders);
         let notifiers = self.notifiers();
         let routes = self.routes(&notifiers);
+        settings.retention = self.retention();
         let hash = CatalogHash(Digest::of(self.origin.text.as_bytes()).0);
         Catalog { hash, repositories, projects, builders, schedulers, notifiers, routes, secrets, settings }
     }

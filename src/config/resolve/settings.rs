@@ -26,7 +26,7 @@ const LINE_LENGTH_MAX: usize = 1_000;
 impl Resolver<'_> {
     pub(super) fn settings(&mut self) -> Settings {
         let Some(raw) = &self.raw.settings else { return Settings::default() };
-        let RawSettings { url, listen, slots, labels, token, doctor, retention, .. } = raw;
+        let RawSettings { url, listen, slots, labels, token, doctor, .. } = raw;
         Settings {
             url: url.as_ref().and_then(|url| self.web_address(url)),
             listen: listen.as_ref().and_then(|listen| self.socket_address(listen)),
@@ -38,12 +38,16 @@ impl Resolver<'_> {
                 .collect(),
             token: token.as_ref().and_then(|token| self.look_up(Noun::Secret, token)),
             doctor: doctor.as_ref().and_then(|doctor| self.at_least(doctor, DOCTOR_MIN, "1m")),
-            retention: retention.as_ref().map(|retention| self.retention(retention)).unwrap_or_default(),
+            // Its rules name builders and schedulers, which are not known yet.
+            retention: Retention::default(),
         }
     }
 
-    fn retention(&mut self, raw: &RawRetention) -> Retention {
+    /// Takes what is kept for how long, once builders and schedulers are known.
+    pub(super) fn retention(&mut self) -> Retention {
         let usual = Retention::default();
+        let raw: Option<&RawRetention> = self.raw.settings.as_ref().and_then(|settings| settings.retention.as_ref());
+        let Some(raw) = raw else { return usual };
         let age = |time: &Option<Located<Time>>, usual| time.as_ref().map_or(usual, |time| time.value.0);
         Retention {
             builds: age(&raw.builds, usual.builds),
