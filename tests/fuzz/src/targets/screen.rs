@@ -1,7 +1,7 @@
 //! What is shown: logs on pages and in terminals, events as lines, events on their way to `watch`, graphs.
 
 use gristmill::cli::narrate::{Detail, Narrator};
-use gristmill::cli::terminal::{Ink, LogText, Look, clean, clip};
+use gristmill::cli::terminal::{LogText, Look, clean, clip};
 use gristmill::seams::event_stream;
 use gristmill::web::ansi::{Renderer, many_lines, one_line};
 use gristmill::web::graph::lay_out;
@@ -54,7 +54,7 @@ pub(super) const ANSI: Target = Target {
     },
     words: &CODES,
     size_max: 2048,
-    short: 1_500,
+    short: 5_000,
     ..Target::new(
         "ansi",
         "a line becomes text, `<i class>` and `<a href>` to http or https and nothing else; its text has no control character but tabs, is what the \
@@ -149,7 +149,7 @@ pub(super) const TERMINAL: Target = Target {
     seeds: || texts(&["\0plain text\n", "\u{2}\u{1b}[31mred\u{1b}[0m\r\n", "\u{3}\u{1b}]0;t\u{7}a\u{9b}2Jb\u{202e}c"]),
     words: &CODES,
     size_max: 2048,
-    short: 1_500,
+    short: 10_000,
     ..Target::new(
         "terminal",
         "of a log only text, line feeds, tabs and colours reach a terminal, wherever it is cut; names and titles are one line without anything active",
@@ -171,14 +171,9 @@ fn run_terminal(bytes: &[u8]) {
     };
     let whole = shown(&[log]);
     assert_eq!(whole, shown(&cuts.cut(log)), "cut otherwise it is another text");
-    let mut text = String::from_utf8(whole).expect("a terminal is given text");
-    while let Some(at) = text.find("\u{1b}[") {
-        let length =
-            text[at + 2..].find(|glyph: char| !glyph.is_ascii_digit() && !";:".contains(glyph)).expect("it ends");
-        assert_eq!(text.as_bytes()[at + 2 + length], b'm', "a code that is no colour: {text:?}");
-        assert!(keeps, "a colour though none is wanted");
-        text.replace_range(at..at + 3 + length, "");
-    }
+    let text = String::from_utf8(whole).expect("a terminal is given text");
+    assert!(keeps || !text.contains('\u{1b}'), "a colour though none is wanted");
+    let text = without_colors(text);
     assert!(!text.chars().any(|glyph| glyph.is_control() && !"\n\t".contains(glyph)), "{text:?}");
     assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{200f}']), "{text:?}");
 
@@ -189,6 +184,17 @@ fn run_terminal(bytes: &[u8]) {
         assert_harmless(&clipped);
         assert!(clipped.chars().count() <= width, "{clipped:?}");
     }
+}
+
+/// Takes colours out; panics at any other code.
+fn without_colors(mut text: String) -> String {
+    while let Some(at) = text.find("\u{1b}[") {
+        let rest = &text[at + 2..];
+        let length = rest.find(|glyph: char| !glyph.is_ascii_digit() && !";:".contains(glyph)).expect("it ends");
+        assert_eq!(rest.as_bytes()[length], b'm', "a code that is no colour: {text:?}");
+        text.replace_range(at..at + 3 + length, "");
+    }
+    text
 }
 
 fn assert_harmless(line: &str) {
@@ -219,7 +225,7 @@ pub(super) const NARRATE: Target = Target {
         "\"outcome\":\"failure\"",
         "\"steps\":",
     ],
-    short: 1_000,
+    short: 2_000,
     ..Target::new(
         "narrate",
         "every event that can be read is told in lines without control characters, and it and what it is about are the same after it went through \
@@ -244,20 +250,19 @@ fn narrations() -> Vec<Vec<u8>> {
 }
 
 fn run_narrate(bytes: &[u8]) {
+    let colored = Look { color: true, ..Look::PLAIN };
     // Without colours, no escape is ours.
-    let look = Look::PLAIN;
-    let mut narrator = Narrator::new(look, Detail::More);
+    let (mut narrator, mut painter) = (Narrator::new(Look::PLAIN, Detail::More), Narrator::new(colored, Detail::More));
     for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
         let Ok(body) = serde_json::from_slice::<EventBody>(line) else { continue };
         let written = serde_json::to_string(&body).unwrap();
         assert_eq!(serde_json::from_str::<EventBody>(&written).unwrap(), body, "{written}");
         let subject = narrator.subject(&body);
         assert_eq!(subject, narrator.subject(&body));
-        for told in narrator.tell(&Event { seq: Seq(number), at: Timestamp(number * 1_000_000), body }) {
-            assert_harmless(&told);
-        }
+        let event = Event { seq: Seq(number), at: Timestamp(number * 1_000_000), body };
+        narrator.tell(&event).iter().for_each(|told| assert_harmless(told));
+        painter.tell(&event).into_iter().for_each(|told| assert_harmless(&without_colors(told)));
     }
-    assert_eq!(look.paint(Ink::Red, "x"), "x");
 }
 
 pub(super) const EVENT_STREAM: Target = Target {
@@ -281,7 +286,8 @@ pub(super) const EVENT_STREAM: Target = Target {
         "{\"a\":1}",
     ],
     size_max: 4096,
-    short: 1_500,
+    short: 5_000,
+    millis_max: 1_000,
     ..Target::new(
         "event-stream",
         "events are the same wherever the bytes are cut, carry what their lines say, and an event that never ends costs no more memory than it may",
@@ -311,7 +317,7 @@ fn run_event_stream(bytes: &[u8]) {
 pub(super) const GRAPH: Target = Target {
     seeds: blind_seeds,
     size_max: 512,
-    short: 500,
+    short: 1_000,
     ..Target::new(
         "graph-layout",
         "a graph of any edges is laid out: a box for each node within the picture, none upon another, a way for each edge, every node once in the order",

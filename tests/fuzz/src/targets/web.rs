@@ -32,7 +32,7 @@ pub(super) const REQUESTS: Target = Target {
         "../",
     ],
     size_max: 1024,
-    short: 250,
+    short: 600,
     millis_max: 1_000,
     ..Target::new(
         "api",
@@ -302,7 +302,7 @@ pub(super) const EVENTS: Target = Target {
         "kind=",
     ],
     size_max: 256,
-    short: 250,
+    short: 600,
     millis_max: 1_000,
     ..Target::new(
         "last-event-id",
