@@ -89,7 +89,7 @@ fn run_location(bytes: &[u8]) {
             );
         }
         Location::Daemon { host, path, .. } => {
-            assert!(is_plain(host) && is_host(host) && is_plain(path), "{location:?}")
+            assert!(is_plain(host) && is_host(host) && is_plain(path), "{location:?}");
         }
         Location::Http { base } => {
             assert!(base.starts_with("http://") || base.starts_with("https://"), "{location:?}");

@@ -57,6 +57,7 @@ pub static TARGETS: &[Target] = &[
     screen::TERMINAL,
     screen::NARRATE,
     screen::EVENT_STREAM,
+    screen::ENDLESS_EVENT,
     screen::GRAPH,
 ];
 
