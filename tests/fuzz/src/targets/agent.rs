@@ -14,7 +14,7 @@ use crate::source::Source;
 pub(super) const SPOOL: Target = Target {
     seeds: blind_seeds,
     size_max: 1024,
-    short: 1_500,
+    short: 800,
     ..Target::new(
         "worker-spool",
         "whatever a service answers, the worker sends pieces that follow each other and unpack to their length, gives up or comes to its end, \
@@ -91,7 +91,7 @@ pub(super) const ENVIRONMENT: Target = Target {
     seeds: blind_seeds,
     words: &["PATH", "LD_PRELOAD", "GRISTMILL_LEASE", "GRISTMILL_BUILD", "AWS_SECRET", "=", "\0"],
     size_max: 2048,
-    short: 4_000,
+    short: 2_000,
     ..Target::new(
         "environment",
         "every variable of a step can be one, no value has a NUL, what Gristmill says of the build cannot be said otherwise, and the worker's own \

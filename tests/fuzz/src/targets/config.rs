@@ -11,7 +11,7 @@ pub(super) const CONFIG: Target = Target {
     seeds,
     words: &WORDS,
     size_max: 16 * 1024,
-    short: 400,
+    short: 250,
     millis_max: 250,
     ..Target::new(
         "config",

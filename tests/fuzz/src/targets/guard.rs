@@ -49,7 +49,7 @@ pub(super) const GUARD: Target = Target {
         "//",
     ],
     size_max: 256,
-    short: 20_000,
+    short: 10_000,
     ..Target::new(
         "guard",
         "nothing is changed without the token where one is configured, nor from beyond this machine where none is, nor for a page of another site, and \

@@ -63,7 +63,7 @@ const WORDS: [&str; 44] = [
 pub(super) const GENERIC: Target = Target {
     seeds: || bodies(&GENERIC_BODIES),
     words: &WORDS,
-    short: 2_000,
+    short: 1_000,
     ..Target::new(
         "hook-generic",
         "what is accepted carries a MAC that an independent computation finds right, one changed byte is refused, and a movement \
@@ -75,7 +75,7 @@ pub(super) const GENERIC: Target = Target {
 pub(super) const GITHUB: Target = Target {
     seeds: || bodies(&GITHUB_BODIES),
     words: &WORDS,
-    short: 2_000,
+    short: 1_000,
     ..Target::new("hook-github", GENERIC.claim, |bytes| run(Forge::Github, bytes))
 };
 

@@ -36,7 +36,7 @@ pub(super) const MATCHING: Target = Target {
         "$",
     ],
     size_max: 1024,
-    short: 200,
+    short: 120,
     ..Target::new(
         "matching",
         "`!` turns every answer around, plain words match just themselves, a list means what its patterns mean one by one, \

@@ -54,7 +54,7 @@ pub(super) const ANSI: Target = Target {
     },
     words: &CODES,
     size_max: 2048,
-    short: 5_000,
+    short: 3_000,
     ..Target::new(
         "ansi",
         "a line becomes text, `<i class>` and `<a href>` to http or https and nothing else; its text has no control character but tabs, is what the \
@@ -225,7 +225,7 @@ pub(super) const NARRATE: Target = Target {
         "\"outcome\":\"failure\"",
         "\"steps\":",
     ],
-    short: 2_000,
+    short: 1_000,
     ..Target::new(
         "narrate",
         "every event that can be read is told in lines without control characters, and it and what it is about are the same after it went through \
@@ -286,7 +286,7 @@ pub(super) const EVENT_STREAM: Target = Target {
         "{\"a\":1}",
     ],
     size_max: 4096,
-    short: 5_000,
+    short: 3_000,
     ..Target::new(
         "event-stream",
         "events are the same wherever the bytes are cut and carry what their lines say",
@@ -336,7 +336,7 @@ fn run_endless_event(bytes: &[u8]) {
 pub(super) const GRAPH: Target = Target {
     seeds: blind_seeds,
     size_max: 512,
-    short: 1_000,
+    short: 600,
     ..Target::new(
         "graph-layout",
         "a graph of any edges is laid out: a box for each node within the picture, none upon another, a way for each edge, every node once in the order",

@@ -18,7 +18,7 @@ use crate::source::Source;
 pub(super) const SESSION: Target = Target {
     seeds: blind_seeds,
     size_max: 1024,
-    short: 500,
+    short: 200,
     millis_max: 300,
     ..Target::new(
         "worker-session",

@@ -90,7 +90,7 @@ pub(super) const TEMPLATE: Target = Target {
     },
     words: &WORDS,
     size_max: TEMPLATE_BYTES_MAX + 100,
-    short: 500,
+    short: 250,
     millis_max: 300,
     ..Target::new(
         "template",
@@ -180,7 +180,7 @@ pub(super) const MESSAGE: Target = Target {
     seeds: blind_seeds,
     words: &["<b>", "</pre>", "\r\n", "=?utf-8?q?x?=", "\u{1b}[31m", "\u{202e}", "\u{1}"],
     size_max: 2048,
-    short: 500,
+    short: 300,
     ..Target::new(
         "message",
         "whatever strangers wrote: subject and IRC line are one line without control characters and within their limits, the page has no tag that the \
@@ -495,7 +495,7 @@ pub(super) const IRC_HEARS: Target = Target {
         "sasl=PLAIN,EXTERNAL",
         "NICKLEN=1",
     ],
-    short: 4_000,
+    short: 2_000,
     ..Target::new(
         "irc-hears",
         "whatever a server says, wherever it is cut, the bot writes short single lines of its own commands, knows no more channels than it may, holds no \
