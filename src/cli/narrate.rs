@@ -220,6 +220,8 @@ impl Narrator {
                 Line::New(text) => format!("  {clock}  {text}"),
                 Line::More(text) => format!("            {text}").trim_end().to_owned(),
             })
+            // Names come from a service that may not be the one that checked them.
+            .map(|line| self.look.safe(&line))
             .collect()
     }
 

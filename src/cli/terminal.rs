@@ -71,6 +71,16 @@ impl Look {
         self.paint(ink, if self.unicode { unicode } else { ascii })
     }
 
+    /// Makes a finished line safe, whatever names went into it: of escape sequences only colours stay, where they are
+    /// used.
+    pub fn safe(self, line: &str) -> String {
+        let (mut text, mut bytes) = (LogText::new(self.color), Vec::with_capacity(line.len()));
+        text.push(line.as_bytes(), &mut bytes);
+        text.finish(&mut bytes);
+        let line = String::from_utf8_lossy(&bytes);
+        line.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
+    }
+
     /// Gives the arrow that leads from a cause to what came of it.
     pub fn arrow(self) -> &'static str {
         if self.unicode { "→" } else { "->" }

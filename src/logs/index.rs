@@ -227,7 +227,8 @@ pub(super) fn sound_records(files: &Files, log_bytes: u64) -> io::Result<u64> {
         files.index.read_exact_at(&mut bytes, sound * RECORD_BYTES)?;
         for chunk in bytes.chunks_exact(RECORD_BYTES as usize) {
             let record = Record::from_bytes(chunk);
-            let within = record.stored + u64::from(record.stored_bytes) <= log_bytes;
+            // A torn record may say anything.
+            let within = record.stored.saturating_add(u64::from(record.stored_bytes)) <= log_bytes;
             if !within || !record.follows(before.as_ref()) {
                 return Ok(sound);
             }

@@ -64,7 +64,8 @@ impl Reader {
         if let Some(event) = line.strip_prefix("event:") {
             event.trim_start().clone_into(&mut self.event);
         } else if let Some(data) = line.strip_prefix("data:") {
-            self.size += data.len();
+            // Lines without anything in them cost memory, too.
+            self.size += data.len() + size_of::<String>();
             self.data.push(data.strip_prefix(' ').unwrap_or(data).to_owned());
         }
         None
@@ -95,6 +96,11 @@ mod tests {
         let piece = vec![b'x'; 1024 * 1024];
         let refused = (0..32).any(|_| reader.push(&piece).is_err());
         assert!(refused);
+
+        let mut reader = Reader::default();
+        let piece = b"data:\n".repeat(1024);
+        let taken = (0..16 * 1024).take_while(|_| reader.push(&piece).is_ok()).count();
+        assert!(taken * 1024 * size_of::<String>() <= EVENT_BYTES_MAX, "{taken} pieces were taken");
     }
 
     proptest! {

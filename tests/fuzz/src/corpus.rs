@@ -11,8 +11,8 @@ pub fn crate_folder() -> &'static Path {
 }
 
 /// The folder of the repository.
-pub fn repository() -> PathBuf {
-    crate_folder().join("../..")
+pub fn repository() -> &'static Path {
+    crate_folder().ancestors().nth(2).expect("this crate lies two folders deep")
 }
 
 /// Where a target's kept inputs are.

@@ -13,7 +13,7 @@ use gristmill_fuzz::{TARGETS, Target, corpus, coverage, shrink, target, trial};
 /// Bytes of an input that is kept for ever.
 const KEPT_BYTES_MAX: usize = 4096;
 /// Inputs of a target that are kept for ever.
-const KEPT_MAX: usize = 40;
+const KEPT_MAX: usize = 16;
 
 /// Hostile input for everything that reads what comes from outside.
 #[derive(Debug, Parser)]

@@ -63,7 +63,7 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&
             let by = random.byte() % 35;
             let at = place(random, bytes);
             if let Some(byte) = bytes.get_mut(at) {
-                *byte = if by % 2 == 0 { byte.wrapping_add(by) } else { byte.wrapping_sub(by) };
+                *byte = if by.is_multiple_of(2) { byte.wrapping_add(by) } else { byte.wrapping_sub(by) };
             }
         }
         3 => remove_range(random, bytes),
@@ -168,7 +168,7 @@ fn change_number(random: &mut Random, bytes: &mut Vec<u8>) {
         2 => old.wrapping_mul(10),
         3 => 1 << random.below(64),
         4 => u64::from(random.byte()),
-        _ => random.next(),
+        _ => random.number(),
     };
     bytes.splice(start..end, new.to_string().into_bytes());
 }

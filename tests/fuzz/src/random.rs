@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// Gives the next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Random {
     /// Gives a number below `end`; 0 if that is 0.
     pub fn below(&mut self, end: usize) -> usize {
         match u64::try_from(end) {
-            Ok(end) if end > 0 => usize::try_from(self.next() % end).unwrap_or(0),
+            Ok(end) if end > 0 => usize::try_from(self.number() % end).unwrap_or(0),
             _ => 0,
         }
     }
@@ -34,7 +34,7 @@ impl Random {
 
     /// Gives a byte.
     pub fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
+        self.number().to_le_bytes()[0]
     }
 }
 

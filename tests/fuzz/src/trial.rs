@@ -68,13 +68,23 @@ pub fn run(target: &Target, input: &[u8]) -> Result<(), Failure> {
         if took <= allowed {
             return Ok(());
         }
-        took = took.min(once(target, input)?);
+        // On a busy machine the clock on the wall says little.
+        let before = computed();
+        let waited = once(target, input)?;
+        let worked = before.and_then(|before| computed()?.checked_sub(before));
+        took = took.min(worked.unwrap_or(waited));
     }
     if took <= allowed {
         return Ok(());
     }
     let what = format!("{} bytes take {} ms, and {} are allowed", input.len(), took.as_millis(), allowed.as_millis());
     Err(Failure { what, place: format!("{}: too slow", target.name) })
+}
+
+/// Gives how long this thread has computed so far, where the system says so.
+pub fn computed() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
 }
 
 /// Gives how long one input may take.

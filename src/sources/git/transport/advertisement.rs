@@ -93,7 +93,7 @@ fn capabilities_of(line: &[u8]) -> Result<String, SweepError> {
     for word in words.split(' ') {
         match word.split_once('=') {
             Some(("object-format", format)) if format != "sha1" => {
-                return Err(SweepError::ObjectFormat(format.chars().take(20).collect()));
+                return Err(SweepError::ObjectFormat(words_of(format.as_bytes()).chars().take(20).collect()));
             }
             _ => {}
         }

@@ -14,7 +14,7 @@ use crate::source::Source;
 pub(super) const SPOOL: Target = Target {
     seeds: blind_seeds,
     size_max: 1024,
-    short: 500,
+    short: 800,
     ..Target::new(
         "worker-spool",
         "whatever a service answers, the worker sends pieces that follow each other and unpack to their length, gives up or comes to its end, \
@@ -91,7 +91,7 @@ pub(super) const ENVIRONMENT: Target = Target {
     seeds: blind_seeds,
     words: &["PATH", "LD_PRELOAD", "GRISTMILL_LEASE", "GRISTMILL_BUILD", "AWS_SECRET", "=", "\0"],
     size_max: 2048,
-    short: 1_000,
+    short: 2_000,
     ..Target::new(
         "environment",
         "every variable of a step can be one, no value has a NUL, what Gristmill says of the build cannot be said otherwise, and the worker's own \
@@ -156,7 +156,7 @@ pub(super) const SECRET: Target = Target {
     seeds: || texts(&["hunter2\n", "two\n\n", "\r\n", "", "\u{feff}key\r\n"]),
     words: &["\r\n", "\n", "-----BEGIN OPENSSH PRIVATE KEY-----\n"],
     size_max: 70_000,
-    short: 500,
+    short: 5_000,
     ..Target::new(
         "secret-file",
         "a secret is the file's text without one line end, and an error never repeats it",

@@ -59,7 +59,7 @@ pub(super) const LOCATION: Target = Target {
         " ",
     ],
     size_max: 256,
-    short: 3_000,
+    short: 20_000,
     ..Target::new(
         "git-location",
         "no part of an address begins an option, carries a control character or a password, or names another scheme, and what is taken is \
@@ -89,7 +89,7 @@ fn run_location(bytes: &[u8]) {
             );
         }
         Location::Daemon { host, path, .. } => {
-            assert!(is_plain(host) && is_host(host) && is_plain(path), "{location:?}")
+            assert!(is_plain(host) && is_host(host) && is_plain(path), "{location:?}");
         }
         Location::Http { base } => {
             assert!(base.starts_with("http://") || base.starts_with("https://"), "{location:?}");
@@ -136,7 +136,7 @@ pub(super) const REF_LIST: Target = Target {
         " HEAD",
         "symref=HEAD:refs/heads/main",
     ],
-    short: 1_000,
+    short: 10_000,
     ..Target::new(
         "git-ref-list",
         "only wanted refs whose names git allows are taken, never more than allowed, every tip has an object to fetch, and a server's own \
@@ -229,7 +229,7 @@ pub(super) const REF_NAME: Target = Target {
         "-",
     ],
     size_max: 1_500,
-    short: 3_000,
+    short: 20_000,
     ..Target::new(
         "git-ref-name",
         "a name is taken just if git allows it and it is short enough, otherwise a printable warning says why; cut text keeps within its \
@@ -282,7 +282,7 @@ pub(super) const COMMIT: Target = Target {
         "\0",
         "/",
     ],
-    short: 150,
+    short: 400,
     ..Target::new(
         "git-commit",
         "whatever bytes a repository stores as commit and tree, the change made of them is within its limits, or an error says that they \

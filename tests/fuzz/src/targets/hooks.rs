@@ -83,7 +83,7 @@ pub(super) const SIGNATURE: Target = Target {
     seeds: || super::texts(&["\0\0sha256=", "\u{1}\u{3}body and more", "\u{2}\u{1}sha256=00"]),
     words: &["sha256=", "sha1=", "SHA256=", " ", "0", "f", "00000000000000000000000000000000"],
     size_max: 512,
-    short: 1_000,
+    short: 10_000,
     ..Target::new(
         "hook-signature",
         "a header is accepted just if it is there once and is `sha256=` with the right MAC of just this body under a secret that is \

@@ -17,7 +17,7 @@ const LOG: LogAddress = LogAddress { build: BuildId(1), epoch: 1, step: 0 };
 pub(super) const APPEND: Target = Target {
     seeds: blind_seeds,
     words: &["\n", "error: ", "\r", "\x28\u{b5}/\u{fd}"],
-    short: 200,
+    short: 300,
     millis_max: 300,
     ..Target::new(
         "log-append",
@@ -169,7 +169,7 @@ fn check_log(store: &LogStore, whole: &[u8], source: &mut Source<'_>) {
 pub(super) const TORN: Target = Target {
     seeds: torn_seeds,
     words: &["(\u{b5}/\u{fd}", "\0\0\0\0\0\0\0\0", "\u{1}\0\0\0", "\x20\0\0\0\0\0\0\0"],
-    short: 300,
+    short: 500,
     millis_max: 300,
     ..Target::new(
         "log-torn",

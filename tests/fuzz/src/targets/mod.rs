@@ -3,6 +3,7 @@
 mod agent;
 mod config;
 mod git;
+mod guard;
 mod hooks;
 mod logs;
 mod matching;
@@ -21,7 +22,9 @@ use gristmill_model::{Catalog, Repository, RepositoryName};
 use crate::{Target, corpus};
 
 /// Every target, in the order in which they are run.
-pub const TARGETS: &[Target] = &[
+///
+/// A `static`, so that what it names is compiled once, and not again for whoever uses it.
+pub static TARGETS: &[Target] = &[
     config::CONFIG,
     matching::MATCHING,
     times::CRON,
@@ -42,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     agent::SECRET,
     web::REQUESTS,
     web::EVENTS,
+    guard::GUARD,
     rows::ROWS,
     telling::TEMPLATE,
     telling::MESSAGE,
@@ -53,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     screen::TERMINAL,
     screen::NARRATE,
     screen::EVENT_STREAM,
+    screen::ENDLESS_EVENT,
     screen::GRAPH,
 ];
 

@@ -28,7 +28,7 @@ pub(super) const ROWS: Target = Target {
         "main",
     ],
     size_max: 512,
-    short: 60,
+    short: 40,
     millis_max: 3_000,
     ..Target::new(
         "rows",

@@ -18,7 +18,7 @@ use crate::source::Source;
 pub(super) const SESSION: Target = Target {
     seeds: blind_seeds,
     size_max: 1024,
-    short: 250,
+    short: 200,
     millis_max: 300,
     ..Target::new(
         "worker-session",
@@ -340,7 +340,7 @@ pub(super) const JSON: Target = Target {
         "\\ud83d",
         "\\u0000",
     ],
-    short: 2_000,
+    short: 10_000,
     ..Target::new(
         "worker-json",
         "what a worker or the service sends is read or refused without panic, and what is read is written and read again as the same",

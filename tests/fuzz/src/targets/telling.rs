@@ -90,7 +90,7 @@ pub(super) const TEMPLATE: Target = Target {
     },
     words: &WORDS,
     size_max: TEMPLATE_BYTES_MAX + 100,
-    short: 300,
+    short: 250,
     millis_max: 300,
     ..Target::new(
         "template",
@@ -180,7 +180,7 @@ pub(super) const MESSAGE: Target = Target {
     seeds: blind_seeds,
     words: &["<b>", "</pre>", "\r\n", "=?utf-8?q?x?=", "\u{1b}[31m", "\u{202e}", "\u{1}"],
     size_max: 2048,
-    short: 200,
+    short: 300,
     ..Target::new(
         "message",
         "whatever strangers wrote: subject and IRC line are one line without control characters and within their limits, the page has no tag that the \
@@ -264,7 +264,7 @@ pub(super) const TEXT: Target = Target {
         "\u{10ffff}",
     ],
     size_max: 2048,
-    short: 2_000,
+    short: 10_000,
     ..Target::new(
         "text",
         "what strangers wrote becomes one line, a log's line or a block within its limit and without anything active; doing it twice changes nothing",
@@ -315,7 +315,7 @@ pub(super) const MAIL: Target = Target {
         "\u{2028}",
     ],
     size_max: 4096,
-    short: 500,
+    short: 1_000,
     ..Target::new(
         "mail",
         "a mail read again has just the headers that were meant, the subject that was said, one recipient, and the text line by line; no line is longer \
@@ -407,7 +407,7 @@ pub(super) const IRC_SAYS: Target = Target {
     seeds: || texts(&["#ci\nbroke: core/test on main", "#ci\nx\r\nQUIT :bye\0\u{1}ACTION\u{1}", "#a b\n:x"]),
     words: &["\r\n", "\n", "\0", "\u{1}", "QUIT", "PRIVMSG", ":", " ", "#", ",", "\u{2}", "\u{3}04", "\u{e9}"],
     size_max: 2048,
-    short: 2_000,
+    short: 10_000,
     ..Target::new(
         "irc-says",
         "whatever is said in whatever channel is one line of one command, at most 512 bytes, without control characters",
@@ -495,7 +495,7 @@ pub(super) const IRC_HEARS: Target = Target {
         "sasl=PLAIN,EXTERNAL",
         "NICKLEN=1",
     ],
-    short: 1_000,
+    short: 2_000,
     ..Target::new(
         "irc-hears",
         "whatever a server says, wherever it is cut, the bot writes short single lines of its own commands, knows no more channels than it may, holds no \

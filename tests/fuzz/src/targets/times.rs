@@ -32,7 +32,7 @@ pub(super) const CRON: Target = Target {
         "@daily", "@weekly", " ", "?", "L", "#",
     ],
     size_max: 96,
-    short: 150,
+    short: 1_000,
     ..Target::new(
         "cron",
         "the next firing lies after now, the one after it after that, and both are those that walking every minute of local \
@@ -180,7 +180,7 @@ fn numbers(field: &str, least: u32, most: u32) -> Option<Vec<u32>> {
 pub(super) const SPANS: Target = Target {
     seeds: blind_seeds,
     size_max: 512,
-    short: 3_000,
+    short: 10_000,
     ..Target::new(
         "spans",
         "every point in time and every span is written without panic, points read back where the calendar has them, and local \
