@@ -162,7 +162,7 @@ mod tests {
         for text in ["one\ntwo\n", "three\n"] {
             let frame = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
             let length = u32::try_from(text.len()).unwrap();
-            offset = logs.append(&LogAppend { log, offset, length, frame: frame.into() }).unwrap();
+            offset = logs.append(&LogAppend { log, offset, length, frame }).unwrap();
         }
         logs.seal(log).unwrap();
         damage(&folder.path().join("2/2007"));
