@@ -6,7 +6,8 @@
 //! In reading order: [`turn`] is what a caller hands over and [`error`] what it may get back; `writer` owns the one
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
 //! how open ones are read back; `load` makes a state of them; [`read`] are the reads for everybody else; [`inspect`]
-//! proves that the rows are as they should be. What depends on the kind of database is in `database` and the migrations, and nowhere else.
+//! proves that the rows are as they should be. What depends on the kind of database is in `database` and the
+//! migrations, and nowhere else.
 
 pub mod error;
 pub mod inspect;
