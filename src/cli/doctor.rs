@@ -178,7 +178,10 @@ mod tests {
 
     fn found() -> Outcome {
         Outcome::Found(Finding {
-            rows: vec!["buildset 3 counts 2 open requests and has 1".to_owned(), "buildset 4 \u{1b}[2J".to_owned()],
+            rows: vec![
+                "buildset 3 counts 2 open requests and has 1".to_owned(),
+                "buildset 4 \u{1b}[2Jis new".to_owned(),
+            ],
             count: 7,
             is_more: false,
             means: "the buildset completes too early, or never".to_owned(),
@@ -197,16 +200,17 @@ mod tests {
         ];
         let said: Vec<String> = lines.iter().map(|line| rendered(Look::PLAIN, line)).collect();
         expect![[r#"
+            gristmill doctor
               ✓ buildset-remaining each buildset counts as many open requests as it has
               ✓ fold-rows          each buildset counts as many open requests as it has (the journal begins at 7)  4.3 s
               ✕ buildset-remaining 7 found
                                    buildset 3 counts 2 open requests and has 1
-                                   buildset 4 
+                                   buildset 4 is new
                                    … 5 more
                                    that means: the buildset completes too early, or never
                                    what to do: restore the last backup
               ! logs               could not look: cannot read logs: permission denied"#]]
-        .assert_eq(&said.join("\n"));
+        .assert_eq(&format!("gristmill doctor\n{}", said.join("\n")));
         expect!["  4 checks of data: 1 finding, 1 could not look, in 1.234 s; `--deep` folds the journal, too"]
             .assert_eq(&Tally::of(&lines).sentence(Path::new("data"), Duration::from_millis(1234), false));
     }

@@ -69,15 +69,26 @@ fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     read.map(|entry| entry.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))).collect()
 }
 
-/// Gives a sentence on each log that is not as it should be. With `every_byte` all of it is unpacked, else its last piece.
+/// How closely logs are looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Closely {
+    /// Whether all of a log is unpacked, and not only its last piece.
+    pub every_byte: bool,
+    /// Whether builds may have been retired: their logs go a moment later.
+    pub may_be_retired: bool,
+}
+
+/// Gives a sentence on each log that is not as it should be.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub fn look(kept: &[Kept], known: &BTreeMap<i64, Known>, every_byte: bool) -> io::Result<Vec<String>> {
+pub fn look(kept: &[Kept], known: &BTreeMap<i64, Known>, closely: Closely) -> io::Result<Vec<String>> {
     let mut problems = Vec::new();
     for Kept { folder, build, logs } in kept {
         let Some(known) = known.get(build) else {
-            problems.push(format!("there are logs of build {build}, and no such build"));
+            if !closely.may_be_retired {
+                problems.push(format!("there are logs of build {build}, and no such build"));
+            }
             continue;
         };
         for (epoch, step) in logs {
@@ -88,7 +99,7 @@ pub fn look(kept: &[Kept], known: &BTreeMap<i64, Known>, every_byte: bool) -> io
                 // Its end comes yet, or never will.
             } else if known.last_step.is_none_or(|last| *step > last) {
                 problems.push(format!("{called} is there, and the build began no such step"));
-            } else if let Some(problem) = look_at(&folder.join(format!("{epoch}-{step}")), every_byte)? {
+            } else if let Some(problem) = look_at(&folder.join(format!("{epoch}-{step}")), closely.every_byte)? {
                 problems.push(format!("{called} {problem}"));
             }
         }
@@ -151,14 +162,15 @@ mod tests {
         for text in ["one\ntwo\n", "three\n"] {
             let frame = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
             let length = u32::try_from(text.len()).unwrap();
-            offset = logs.append(&LogAppend { log, offset, length, frame: frame.into() }).unwrap();
+            offset = logs.append(&LogAppend { log, offset, length, frame }).unwrap();
         }
         logs.seal(log).unwrap();
         damage(&folder.path().join("2/2007"));
         assert_eq!(list_folders(folder.path()).unwrap(), [2]);
         let kept = list_kept(folder.path(), 2).unwrap();
         let known: BTreeMap<i64, Known> = known.iter().copied().collect();
-        assert_eq!(look(&kept, &known, true).unwrap(), wanted);
+        let closely = Closely { every_byte: true, may_be_retired: false };
+        assert_eq!(look(&kept, &known, closely).unwrap(), wanted);
     }
 
     fn write(file: &Path, bytes: &[u8], at: u64) {

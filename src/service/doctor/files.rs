@@ -8,7 +8,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::{Finding, Outcome};
 use crate::chain::chain;
-use crate::logs::inspect::{self, BUILDS_IN_FOLDER, Known};
+use crate::logs::inspect::{self, BUILDS_IN_FOLDER, Closely, Known};
 use crate::store::inspect::Inspector;
 
 /// Folders of logs that are looked at where not all are: the newest, with a thousand builds each.
@@ -63,9 +63,14 @@ pub(super) async fn look_at_logs(inspector: &mut Inspector, logs: PathBuf, is_de
         Err(problem) => return not_looked(&logs, &problem),
     };
     let looked_at = if is_deep { all.len() } else { LOG_FOLDERS_USUAL };
+    let may_be_retired = match inspector.is_nothing_retired().await {
+        Ok(nothing_retired) => !nothing_retired,
+        Err(problem) => return Outcome::NotLooked { why: chain(&problem) },
+    };
+    let closely = Closely { every_byte: is_deep, may_be_retired };
     let mut problems = Vec::new();
     for folder in all.iter().copied().take(looked_at) {
-        match look_at_folder(inspector, &logs, folder, is_deep).await {
+        match look_at_folder(inspector, &logs, folder, closely).await {
             Ok(found) => problems.extend(found),
             Err(outcome) => return outcome,
         }
@@ -83,7 +88,7 @@ async fn look_at_folder(
     inspector: &mut Inspector,
     logs: &Path,
     folder: i64,
-    is_deep: bool,
+    closely: Closely,
 ) -> Result<Vec<String>, Outcome> {
     let place = logs.to_owned();
     let kept =
@@ -95,7 +100,7 @@ async fn look_at_folder(
         .into_iter()
         .map(|one| (one.build, Known { epoch: one.epoch, last_step: one.last_step, is_whole: one.is_told }))
         .collect();
-    let looked = blocking(move || inspect::look(&kept, &known, is_deep)).await;
+    let looked = blocking(move || inspect::look(&kept, &known, closely)).await;
     looked.map_err(|problem| not_looked(logs, &problem))
 }
 

@@ -3,6 +3,7 @@
 use gristmill_model::{Event, EventBody, Seq, Timestamp};
 
 use super::check::Looked;
+use super::rules::nothing_retired;
 use crate::store::StoreError;
 use crate::store::database::{Connection, failed, sql};
 use crate::store::record::Record;
@@ -12,7 +13,11 @@ const PAGE: i64 = 1_000;
 /// The newest events that are read where not all are.
 const RECENT: i64 = 2_000;
 
-const HEAD: &str = "SELECT journal_head.seq AS head, (SELECT MIN(seq) FROM event) AS oldest FROM journal_head";
+const HEAD: &str = concat!(
+    "SELECT journal_head.seq AS head, (SELECT MIN(seq) FROM event) AS oldest, CASE WHEN journal_head.seq = 0 OR ",
+    nothing_retired!(),
+    " THEN 1 ELSE 0 END AS complete FROM journal_head"
+);
 const EVENTS: &str = "SELECT seq, at, kind, body FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 
 /// What a page that cannot be used means.
@@ -23,10 +28,12 @@ const MEANS: &str = "what happened then cannot be told or folded";
 pub(super) struct Extent {
     pub(super) oldest: Option<Seq>,
     pub(super) head: Seq,
+    /// Whether no row was ever deleted on purpose.
+    pub(super) nothing_retired: bool,
 }
 
 impl Extent {
-    /// Says whether the journal has everything that ever happened.
+    /// Says whether the journal has its beginning.
     pub(super) fn is_whole(self) -> bool {
         self.oldest.map_or(self.head == Seq(0), |oldest| oldest == Seq(1))
     }
@@ -35,7 +42,7 @@ impl Extent {
 pub(super) async fn extent(connection: &mut Connection) -> Result<Extent, StoreError> {
     let row = sql(HEAD).fetch_one(connection).await.map_err(failed("find the journal's ends"))?;
     let row = Record::of("journal_head", &row);
-    Ok(Extent { head: row.id("head")?, oldest: row.id_maybe("oldest")? })
+    Ok(Extent { head: row.id("head")?, oldest: row.id_maybe("oldest")?, nothing_retired: row.flag("complete")? })
 }
 
 /// Where a reader is.

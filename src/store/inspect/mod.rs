@@ -81,6 +81,14 @@ impl Inspector {
         Ok(Looked::of_rows(named, rows.len(), rule.means))
     }
 
+    /// Says whether no row was ever deleted on purpose.
+    ///
+    /// # Errors
+    /// If it could not look.
+    pub async fn is_nothing_retired(&mut self) -> Result<bool, StoreError> {
+        Ok(journal::extent(&mut self.connection).await?.nothing_retired)
+    }
+
     /// Says which of these builds there are, with the greatest number of their steps, and whether they ended with an
     /// outcome that their worker told: then their logs are whole.
     ///

@@ -141,7 +141,7 @@ async fn compare_all(
 ) -> Result<Looked, StoreError> {
     let mut differences = Differences::default();
     for table in tables::COMPARED.iter().filter(|table| extent.is_whole() || !table.needs_all) {
-        tables::compare(table, connection, scratch, extent.is_whole(), &mut differences).await?;
+        tables::compare(table, connection, scratch, extent, &mut differences).await?;
     }
     Ok(match differences.count {
         0 => Looked::Sound { note: retired_note(extent, "older rows were not compared") },

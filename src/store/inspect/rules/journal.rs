@@ -3,7 +3,7 @@
 use super::Rule;
 use crate::store::database::Text::Same;
 
-/// Numbers are given out one after the other. Where the beginning of the journal was retired, rows may have been too.
+/// Numbers are given out one after the other. Where something was retired, rows are missing on purpose.
 macro_rules! gap {
     ($noun:literal, $table:literal) => {
         concat!(
@@ -11,12 +11,14 @@ macro_rules! gap {
             $noun,
             " ' || id || ' comes after ' || before AS what FROM (SELECT id, LAG(id) OVER (ORDER BY id) AS before FROM ",
             $table,
-            ") AS numbered WHERE id <> before + 1 AND (SELECT MIN(seq) FROM event) = 1",
+            ") AS numbered WHERE id <> before + 1 AND ",
+            nothing_retired!(),
             " UNION ALL SELECT 'the first ",
             $noun,
             " is ' || MIN(id) FROM ",
             $table,
-            " HAVING MIN(id) > 1 AND (SELECT MIN(seq) FROM event) = 1"
+            " HAVING MIN(id) > 1 AND ",
+            nothing_retired!()
         )
     };
 }

@@ -3,6 +3,14 @@
 //! A statement has one column, `what`: a sentence on one row, in words that both databases put together alike. What can
 //! be a constraint of the schema is one, and is asked here only if a damaged file could break it.
 
+/// The condition under which no row and no event was ever deleted on purpose: the journal has its beginning.
+macro_rules! nothing_retired {
+    () => {
+        "(SELECT MIN(seq) FROM event) = 1"
+    };
+}
+pub(in crate::store) use nothing_retired;
+
 mod builds;
 mod graph;
 mod journal;

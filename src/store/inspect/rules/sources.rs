@@ -22,22 +22,23 @@ macro_rules! generations {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "deliveries",
-        proves: "every delivery has its body, unless the oldest ones were retired",
+        proves: "every delivery that was not read yet has its body, and every other one unless it was retired",
         safety: &["S1"],
         means: "a webhook request was accepted and cannot be read again",
-        text: Same(
+        text: Same(concat!(
             "SELECT 'delivery ' || delivery.id || ' of ' || delivery.repository || ' has no body' AS what
             FROM delivery LEFT JOIN delivery_body ON delivery_body.delivery = delivery.id
-            WHERE delivery_body.delivery IS NULL AND delivery.id > (SELECT MIN(delivery) FROM delivery_body)
-            ORDER BY delivery.id LIMIT $1",
-        ),
+            WHERE delivery_body.delivery IS NULL AND (delivery.result IS NULL OR ",
+            nothing_retired!(),
+            ") ORDER BY delivery.id LIMIT $1"
+        )),
     },
     Rule {
         id: "tips",
         proves: "every accepted tip is where the newest change of its ref left it",
         safety: &["S2"],
         means: "the next movement of the ref is taken for another one, or refused for ever",
-        text: Same(
+        text: Same(concat!(
             "SELECT what FROM (
                 SELECT ref_tip.repository || ' ' || ref_tip.reference || ' stands at movement ' || ref_tip.seq
                     || ', and its newest change is ' || COALESCE('number ' || newest.id || ', movement ' || newest.seq, 'gone')
@@ -46,8 +47,9 @@ pub(super) const RULES: &[Rule] = &[
                     AND newest.reference = ref_tip.reference
                     AND newest.seq = (SELECT MAX(seq) FROM change
                         WHERE change.repository = ref_tip.repository AND change.reference = ref_tip.reference)
-                WHERE (newest.id IS NULL AND ref_tip.seq > 0 AND (SELECT MIN(seq) FROM event) = 1)
-                    OR (newest.id IS NOT NULL AND (newest.seq <> ref_tip.seq
+                WHERE (newest.id IS NULL AND ref_tip.seq > 0 AND ",
+            nothing_retired!(),
+            ") OR (newest.id IS NOT NULL AND (newest.seq <> ref_tip.seq
                         OR newest.id IS DISTINCT FROM ref_tip.change OR newest.new IS DISTINCT FROM ref_tip.revision))
                 UNION ALL
                 SELECT 'change ' || change.id || ' is of ' || change.repository || ' ' || change.reference
@@ -55,15 +57,15 @@ pub(super) const RULES: &[Rule] = &[
                 FROM change LEFT JOIN ref_tip ON ref_tip.repository = change.repository
                     AND ref_tip.reference = change.reference
                 WHERE ref_tip.repository IS NULL
-            ) AS wrong LIMIT $1",
-        ),
+            ) AS wrong LIMIT $1"
+        )),
     },
     Rule {
         id: "change-chain",
-        proves: "each change of a ref begins where the one before ended, and none is missing between",
+        proves: "each change of a ref begins where the one before ended, and none is missing that was not retired",
         safety: &["S2", "S5"],
         means: "a movement of a ref was lost or told twice: blame for it is wrong",
-        text: Same(
+        text: Same(concat!(
             "SELECT 'change ' || id || ' is movement ' || seq || ' of ' || repository || ' ' || reference || ' from '
                 || COALESCE(old, 'nothing') || ', and the one before was movement ' || seq_before || ' to '
                 || COALESCE(new_before, 'nothing') AS what
@@ -71,9 +73,11 @@ pub(super) const RULES: &[Rule] = &[
                     LAG(seq) OVER (PARTITION BY repository, reference ORDER BY seq) AS seq_before,
                     LAG(new) OVER (PARTITION BY repository, reference ORDER BY seq) AS new_before
                 FROM change) AS chain
-            WHERE seq_before IS NOT NULL AND (seq <> seq_before + 1 OR old IS DISTINCT FROM new_before)
-            ORDER BY id LIMIT $1",
-        ),
+            WHERE seq_before IS NOT NULL AND (seq <= seq_before
+                OR (seq = seq_before + 1 AND old IS DISTINCT FROM new_before) OR (seq > seq_before + 1 AND ",
+            nothing_retired!(),
+            ")) ORDER BY id LIMIT $1"
+        )),
     },
     Rule {
         id: "verdicts",
@@ -102,15 +106,16 @@ pub(super) const RULES: &[Rule] = &[
         proves: "a verdict that says what was built names a buildset of its own scheduler",
         safety: &["S3"],
         means: "what came of a change is told wrongly",
-        text: Same(
+        text: Same(concat!(
             "SELECT 'scheduler ' || verdict.scheduler || ' says that it built buildset ' || verdict.buildset
                 || ' of change ' || verdict.change || ', which is '
                 || COALESCE('of ' || buildset.scheduler, 'not there') AS what
             FROM verdict LEFT JOIN buildset ON buildset.id = verdict.buildset
             WHERE verdict.kind = 'built' AND (buildset.scheduler <> verdict.scheduler
-                OR (buildset.id IS NULL AND (SELECT MIN(seq) FROM event) = 1))
-            ORDER BY verdict.change LIMIT $1",
-        ),
+                OR (buildset.id IS NULL AND ",
+            nothing_retired!(),
+            ")) ORDER BY verdict.change LIMIT $1"
+        )),
     },
     Rule {
         id: "triggers",
