@@ -11,4 +11,4 @@ mod server;
 mod statements;
 mod walk;
 
-pub(crate) use kind::{Kind, on_both};
+pub(crate) use kind::{Kind, on_both, with_kinds};
