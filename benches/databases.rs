@@ -5,7 +5,7 @@
 //! absolute numbers do not. PostgreSQL has its own settings here, not those that make it fast for tests.
 
 #[path = "../tests/support/postgres.rs"]
-#[expect(dead_code, reason = "the store's own tests do more with it")]
+#[expect(dead_code, clippy::unwrap_used, reason = "it is a helper of the tests, which do more with it")]
 mod postgres;
 
 use std::collections::BTreeSet;
