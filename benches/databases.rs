@@ -78,7 +78,7 @@ async fn run(place: &Path, server: &postgres::Postgres) -> anyhow::Result<()> {
         }
     }
     let sync = median(&mut syncs);
-    println!("{:<34} {sync:>9.0} /s", "sync of a file after 4 KiB");
+    println!("{:<46} {sync:>9.0} /s", "sync of a file after 4 KiB");
     for mut side in sides {
         side.tell(sync);
         side.stop().await;
@@ -181,7 +181,7 @@ impl Side {
     fn tell(&mut self, sync: f64) {
         let insert = median(&mut self.inserts);
         println!(
-            "\n{}\n{:<34} {insert:>9.0} /s {:>8.2} × syncs",
+            "\n{}\n{:<46} {insert:>9.0} /s {:>8.2} × syncs",
             self.name,
             "insert, one per transaction",
             insert / sync
@@ -194,7 +194,7 @@ impl Side {
             ] {
                 let rate = median(rates);
                 println!(
-                    "{:<34} {rate:>9.0} /s {:>8.2} × syncs {:>8.2} × inserts",
+                    "{:<46} {rate:>9.0} /s {:>8.2} × syncs {:>8.2} × inserts",
                     format!("{what}: {unit}"),
                     rate / sync,
                     rate / insert
