@@ -173,9 +173,9 @@ impl Drop for Postgres {
             // That nobody is left ends the server and takes the folder away.
             drop(orders);
             drop(shell.wait());
-        } else {
-            drop(fs::remove_dir_all(&self.folder));
         }
+        // The server's user may empty the folder, but not take it out of a place that is not everybody's.
+        drop(fs::remove_dir_all(&self.folder));
     }
 }
 
