@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::process::Command;
 
+use crate::support::postgres::{self, Postgres};
 use crate::support::process::Served;
 use crate::support::{Repository, set_up_process};
 
@@ -34,6 +35,12 @@ impl Yard {
         Self { folder, app, gate }
     }
 
+    /// Serves it with a database that only the environment names.
+    async fn serve_on(&self, url: &str) -> Served {
+        let (file, data) = (self.folder.path().join("gristmill.yaml"), self.folder.path().join("data"));
+        Served::start_under(&["env", &format!("GRISTMILL_DATABASE={url}")], &file, &data).await
+    }
+
     pub(super) async fn serve(&self) -> Served {
         Served::start(&self.folder.path().join("gristmill.yaml"), &self.folder.path().join("data")).await
     }
@@ -42,6 +49,24 @@ impl Yard {
     pub(super) fn let_one_pass(&self) {
         (&self.gate).write_all(b"go\n").unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_on_a_server_keeps_everything_there() {
+    let yard = Yard::make(CONFIG);
+    let url = Postgres::shared().database();
+    let served = yard.serve_on(&url).await;
+    served.until("first sight", |event| event["kind"] == "repository.seen").await;
+    let first = served.get("/api/v1/events?since=0&limit=1").await["items"][0].clone();
+    served.kill().await;
+    assert!(!yard.folder.path().join("data/gristmill.db").exists());
+    let count = "SELECT CAST(COUNT(*) AS TEXT) FROM event WHERE kind = 'repository.seen'";
+    assert_eq!(postgres::ask(&url, count).unwrap(), ["1"]);
+
+    let served = yard.serve_on(&url).await;
+    assert_eq!(served.get("/api/v1/events?since=0&limit=1").await["items"][0], first);
+    assert!(first.is_object());
+    assert!(served.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

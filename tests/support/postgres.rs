@@ -74,7 +74,12 @@ impl Postgres {
 
     /// Starts a server with settings of its own, such as `fsync=off`.
     pub(crate) fn start_with(settings: &[&str]) -> Self {
-        let folder = make_folder();
+        Self::start_in(&std::env::temp_dir(), settings)
+    }
+
+    /// Starts a server with settings of its own and its data in `place`, which everybody may enter.
+    pub(crate) fn start_in(place: &Path, settings: &[&str]) -> Self {
+        let folder = make_folder(place);
         let initdb = ["--auth=trust", "--username=gristmill", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"];
         let made = as_nobody(&program("initdb")).args(initdb).arg(folder.join("data")).output();
         let made = made.expect("initdb was found");
@@ -168,9 +173,9 @@ impl Drop for Postgres {
             // That nobody is left ends the server and takes the folder away.
             drop(orders);
             drop(shell.wait());
-        } else {
-            drop(fs::remove_dir_all(&self.folder));
         }
+        // The server's user may empty the folder, but not take it out of a place that is not everybody's.
+        drop(fs::remove_dir_all(&self.folder));
     }
 }
 
@@ -203,8 +208,8 @@ fn drain(mut lines: BufReader<ChildStderr>, started: &Sender<Result<Pid, String>
 }
 
 /// A folder that the server's user may write to.
-fn make_folder() -> PathBuf {
-    let folder = tempfile::Builder::new().prefix("gristmill-postgres-").tempdir().unwrap().keep();
+fn make_folder(place: &Path) -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("gristmill-postgres-").tempdir_in(place).unwrap().keep();
     if let Some((user, group)) = nobody() {
         std::os::unix::fs::chown(&folder, Some(user.as_raw()), Some(group.as_raw())).unwrap();
     }

@@ -80,11 +80,12 @@ impl fmt::Debug for Server {
 
 /// Opens the connection that writes, and checks that it keeps what it acknowledges.
 pub(super) async fn open_writer(server: &Server) -> Result<PgConnection, StoreError> {
-    let mut connection = reach(server).await.map_err(|source| StoreError::Unreached {
-        server: server.to_string(),
-        is_transient: failure::is_passing(&source),
-        source: Box::new(source),
-    })?;
+    let mut connection =
+        within(CONNECT_MAX, server.options.connect()).await.map_err(|source| StoreError::Unreached {
+            server: server.to_string(),
+            is_transient: failure::is_passing(&source),
+            source: Box::new(source),
+        })?;
     check_version(&mut connection).await?;
     let found: String = ask(&mut connection, "SELECT current_setting('synchronous_commit')").await?;
     // Everything else than these two may lose what was acknowledged when the server's machine loses power.
@@ -98,11 +99,6 @@ pub(super) async fn open_writer(server: &Server) -> Result<PgConnection, StoreEr
     Ok(connection)
 }
 
-async fn reach(server: &Server) -> Result<PgConnection, sqlx::Error> {
-    let reached = tokio::time::timeout(CONNECT_MAX, server.options.connect()).await;
-    reached.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
-}
-
 /// Opens a connection that only reads, and whose statements may take long.
 pub(super) async fn open_looker(server: &Server) -> Result<PgConnection, StoreError> {
     let options = server.options.clone().options([
@@ -110,8 +106,7 @@ pub(super) async fn open_looker(server: &Server) -> Result<PgConnection, StoreEr
         ("statement_timeout", LOOK_MAX),
         ("idle_in_transaction_session_timeout", LOOK_MAX),
     ]);
-    let reached = tokio::time::timeout(CONNECT_MAX, options.connect()).await;
-    reached.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into()))).map_err(failed("reach the database"))
+    within(CONNECT_MAX, options.connect()).await.map_err(failed("reach the database"))
 }
 
 /// Makes the connections for readers, which cannot write; each is opened when it is first needed.
@@ -125,14 +120,17 @@ pub(super) fn open_readers(server: &Server) -> PgPool {
 
 /// Waits for an answer on the connection that writes. One that does not come leaves the connection in doubt.
 pub(super) async fn answered<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(ANSWER_MAX, answer).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+    within(ANSWER_MAX, answer).await
+}
+
+async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
 }
 
 /// Closes a connection, whoever is at its other end.
 pub(super) async fn close(connection: PgConnection) -> Result<(), sqlx::Error> {
     use sqlx::Connection as _;
-    let closed = tokio::time::timeout(CLOSE_MAX, connection.close()).await;
-    closed.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+    within(CLOSE_MAX, connection.close()).await
 }
 
 async fn check_version(connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -157,6 +155,13 @@ async fn ask(connection: &mut PgConnection, text: &'static str) -> Result<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_is_a_lost_connection() {
+        let error = within(Duration::ZERO, std::future::pending::<Result<(), _>>()).await.unwrap_err();
+        assert!(crate::store::database::is_lost(&error));
+        assert!(failed("wait")(error).is_transient());
+    }
 
     #[test]
     fn an_old_server_is_refused_with_both_versions() {

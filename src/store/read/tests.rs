@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::Store;
 use crate::store::database::{Connection, Place, Text, sql};
-use crate::store::tests::Kind;
+use crate::store::tests::{Kind, with_kinds};
 
 /// Tables with one row per thing that is configured, of which all rows are shown.
 const SMALL: [&str; 3] = ["SCAN timer", "SCAN worker", "SCAN repository"];
@@ -55,7 +55,7 @@ async fn no_list_scans_a_table() {
 
 /// Says how PostgreSQL would carry out a statement whose values it does not know, if it could not just read whole tables.
 async fn plan_of_postgres(connection: &mut Connection, number: usize, text: Text) -> Vec<String> {
-    let text = text.postgres();
+    let text = with_kinds(text.postgres());
     let mut places = 0;
     while text.contains(&format!("${}", places + 1)) {
         places += 1;
@@ -70,6 +70,8 @@ async fn plan_of_postgres(connection: &mut Connection, number: usize, text: Text
 
 #[tokio::test]
 async fn no_list_needs_to_scan_a_table_of_postgresql() {
+    /// Tables of which the state is loaded whole: they have a row for each thing that is, not for what was.
+    const WHOLE: [&str; 6] = ["recipe", "repository", "ref_tip", "standing", "timer", "worker"];
     const SETTINGS: &str =
         "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
     let folder = tempfile::tempdir().unwrap();
@@ -83,7 +85,9 @@ async fn no_list_needs_to_scan_a_table_of_postgresql() {
     let lists = lists.flat_map(|(noun, lists)| lists.iter().map(move |list| (noun, *list)));
     for (number, (noun, (name, text))) in lists.enumerate() {
         let plan = plan_of_postgres(&mut connection, number, text).await;
-        let scans = plan.iter().filter(|step| step.contains("Seq Scan on "));
+        let is_whole = |table: &str| noun == "load" && WHOLE.contains(&table.split(' ').next().unwrap());
+        let scans =
+            plan.iter().filter(|step| step.split_once("Seq Scan on ").is_some_and(|(_, table)| !is_whole(table)));
         // Keyset pages: what they show is found in its order.
         let is_keyset = ["build", "buildset", "change"].contains(&noun);
         let is_page = is_keyset && !name.starts_with("of a") && !name.starts_with("by revision") && name != "by ids";

@@ -22,6 +22,11 @@ impl Kind {
     }
 }
 
+/// Says of which kind the filters of a list are, as the store does with their values.
+pub(crate) fn with_kinds(text: &str) -> String {
+    regex::Regex::new(r"(\$\d) IS NULL").unwrap().replace_all(text, "CAST($1 AS TEXT) IS NULL").into_owned()
+}
+
 /// Makes two tests of each function: it is told the kind of database to run on.
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {

@@ -117,6 +117,22 @@ async fn a_verdict_may_replace_a_held_one_and_no_other(kind: Kind) {
     assert!(world.state.held.is_empty());
 }
 
+async fn a_held_verdict_may_be_replaced_in_the_turn_that_gives_it(kind: Kind) {
+    let mut world = World::new(kind).await;
+    let seen = EventBody::ChangeSeen { change: change(1, 1, None, Some(1)) };
+    world
+        .happen(vec![
+            seen,
+            verdict(1, "ci", held(1, Some(7))),
+            verdict(1, "docs", VerdictKind::Nothing),
+            verdict(1, "ci", held(1, None)),
+            verdict(1, "nightly", VerdictKind::Nothing),
+        ])
+        .await;
+    let replaced = vec![verdict(1, "ci", VerdictKind::Nothing), verdict(1, "ci", VerdictKind::Nothing)];
+    assert_eq!(world.refused(replaced).await, "verdict");
+}
+
 async fn a_moment_fires_once(kind: Kind) {
     let mut world = World::new(kind).await;
     let fired = |nominal: Option<i64>, next: Option<i64>| EventBody::TimerFired {
@@ -371,6 +387,7 @@ on_both! {
     repositories_fail_recover_and_are_seen,
     a_tip_moves_only_from_where_it_is,
     a_verdict_may_replace_a_held_one_and_no_other,
+    a_held_verdict_may_be_replaced_in_the_turn_that_gives_it,
     a_moment_fires_once,
     a_build_runs_through_steps_and_settles_its_request,
     a_request_has_one_live_lease_and_ever_newer_epochs,

@@ -14,4 +14,4 @@ mod statements;
 mod upgrade;
 mod walk;
 
-pub(crate) use kind::{Kind, on_both};
+pub(crate) use kind::{Kind, on_both, with_kinds};

@@ -64,7 +64,7 @@ impl Proxy {
 fn due(cut: &Mutex<Option<Cut>>, packet: &[u8]) -> Option<Cut> {
     let mut ordered = cut.lock().unwrap();
     match ordered.as_mut().map(|cut| &mut cut.at) {
-        Some(At::Commit) if packet.starts_with(b"Q") && packet.windows(6).any(|word| word == b"COMMIT") => {}
+        Some(At::Commit) if packet.starts_with(b"Q") && packet.ends_with(b"COMMIT\0") => {}
         Some(At::Packet(0)) => {}
         Some(At::Packet(left)) => {
             *left -= 1;

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use sqlx::{Column as _, Executor as _, SqlStr, Statement as _, TypeInfo as _};
 
-use super::Kind;
+use super::{Kind, with_kinds};
 use crate::store::database::{Connection, Place, Statement, Text, broken_rule, bulk, sql};
-use crate::store::{commit, load, migrate, read, rows};
+use crate::store::{Database, commit, load, migrate, read, rows};
 
 type Named = (&'static str, Text);
 
@@ -65,8 +65,8 @@ fn no_statement_is_forgotten() {
     }
 }
 
-async fn open(kind: Kind, folder: &Path) -> Connection {
-    let place = Place::of(folder, &kind.database()).unwrap();
+async fn open(database: &Database, folder: &Path) -> Connection {
+    let place = Place::of(folder, database).unwrap();
     let mut connection = place.open_writer().await.unwrap();
     migrate::bring_up_to_date(&mut connection, "here").await.unwrap();
     connection
@@ -78,7 +78,7 @@ async fn understood(
     text: &'static str,
 ) -> Result<(Vec<String>, Vec<String>), sqlx::Error> {
     let Connection::Postgres(connection) = connection else { unreachable!("it is asked of PostgreSQL alone") };
-    let statement = connection.prepare(SqlStr::from_static(text)).await?;
+    let statement = connection.prepare(SqlStr::from_static(with_kinds(text).leak())).await?;
     let places = match statement.parameters() {
         Some(sqlx::Either::Left(places)) => places.iter().map(|kind| kind.name().to_owned()).collect(),
         _ => Vec::new(),
@@ -86,10 +86,11 @@ async fn understood(
     Ok((places, statement.columns().iter().map(|column| column.type_info().name().to_owned()).collect()))
 }
 
-/// Gives every place no value of its kind.
+/// Gives every place a value that means nothing.
 fn with_nothing(text: Text, places: &[String]) -> Statement {
     places.iter().fold(sql(text), |statement, kind| match kind.as_str() {
-        "INT8" | "INT4" => statement.bind(None::<i64>),
+        // SQLite has no LIMIT that is nothing.
+        "INT8" | "INT4" => statement.bind(0_i64),
         "BYTEA" => statement.bind(&[][..]),
         "TEXT" | "JSON" => statement.bind(None::<String>),
         other => panic!("{other} is no kind of value that the store has"),
@@ -99,12 +100,15 @@ fn with_nothing(text: Text, places: &[String]) -> Statement {
 #[tokio::test]
 async fn every_statement_runs_on_both_and_answers_in_kinds_that_are_read() {
     let folder = tempfile::tempdir().unwrap();
-    let mut postgres = open(Kind::Postgres, folder.path()).await;
-    let mut sqlite = open(Kind::Sqlite, folder.path()).await;
+    let database = Kind::Postgres.database();
+    let mut postgres = open(&database, folder.path()).await;
+    // Apart, because a connection keeps how it understood a statement when nobody said the kinds of its values.
+    let mut asked = open(&database, folder.path()).await;
+    let mut sqlite = open(&Kind::Sqlite.database(), folder.path()).await;
     let mut problems = String::new();
     for (file, statements) in all() {
         for (name, text) in statements {
-            let (places, columns) = match understood(&mut postgres, text.postgres()).await {
+            let (places, columns) = match understood(&mut asked, text.postgres()).await {
                 Ok(understood) => understood,
                 Err(error) => {
                     problems += &format!("{file} {name}: {error}\n");

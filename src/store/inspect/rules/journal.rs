@@ -1,7 +1,7 @@
 //! The journal and what is numbered by it.
 
 use super::Rule;
-use crate::store::database::Text::Same;
+use crate::store::database::Text::{self, Same};
 
 /// Numbers are given out one after the other. Where something was retired, rows are missing on purpose.
 macro_rules! gap {
@@ -23,22 +23,35 @@ macro_rules! gap {
     };
 }
 
+/// A restored installation passes over the numbers after the `head` of its backup.
+macro_rules! gapless {
+    ($head:literal) => {
+        concat!(
+            "SELECT 'the journal has ' || (SELECT COUNT(*) FROM event) || ' events from '
+                || COALESCE((SELECT MIN(seq) FROM event), 0) || ' to ' || COALESCE((SELECT MAX(seq) FROM event), 0)
+                || ', and its head is ' || seq AS what
+            FROM journal_head
+            WHERE seq <> COALESCE((SELECT MAX(seq) FROM event), 0)
+                OR (SELECT COUNT(*) FROM event) + COALESCE((SELECT SUM(seq - 1 - ",
+            $head,
+            ") FROM event WHERE kind = 'instance.restored' AND seq > (SELECT MIN(seq) FROM event)), 0)
+                    <> COALESCE((SELECT MAX(seq) - MIN(seq) + 1 FROM event), 0)
+            UNION ALL SELECT 'the journal has no head' WHERE NOT EXISTS (SELECT 1 FROM journal_head)
+            LIMIT $1"
+        )
+    };
+}
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "journal-gapless",
         proves: "the journal has every event from its oldest to its head, each once",
         safety: &["S1", "S4"],
         means: "events are missing, or are there that no turn wrote: what happened then is not told, and cannot be folded",
-        text: Same(
-            "SELECT 'the journal has ' || (SELECT COUNT(*) FROM event) || ' events from '
-                || COALESCE((SELECT MIN(seq) FROM event), 0) || ' to ' || COALESCE((SELECT MAX(seq) FROM event), 0)
-                || ', and its head is ' || seq AS what
-            FROM journal_head
-            WHERE seq <> COALESCE((SELECT MAX(seq) FROM event), 0)
-                OR (SELECT COUNT(*) FROM event) <> COALESCE((SELECT MAX(seq) - MIN(seq) + 1 FROM event), 0)
-            UNION ALL SELECT 'the journal has no head' WHERE NOT EXISTS (SELECT 1 FROM journal_head)
-            LIMIT $1",
-        ),
+        text: Text::Each {
+            sqlite: gapless!("CAST(body ->> 'head' AS INTEGER)"),
+            postgres: gapless!("CAST(CAST(body AS json) ->> 'head' AS BIGINT)"),
+        },
     },
     Rule {
         id: "cursors",

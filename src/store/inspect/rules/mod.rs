@@ -6,7 +6,7 @@
 /// The condition under which no row and no event was ever deleted on purpose: the journal has its beginning.
 macro_rules! nothing_retired {
     () => {
-        "(SELECT MIN(seq) FROM event) = 1"
+        "(SELECT MIN(seq) FROM event) = 1 AND NOT EXISTS (SELECT 1 FROM number_floor)"
     };
 }
 pub(in crate::store) use nothing_retired;
