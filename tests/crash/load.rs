@@ -92,12 +92,7 @@ impl Users {
     pub(crate) async fn act(&mut self, url: &str) {
         self.turn += 1;
         match self.turn % 4 {
-            0 => {
-                self.keys += 1;
-                let key = format!("key-{}", self.keys);
-                self.owed_forces.push(key);
-                self.force(url).await;
-            }
+            0 => self.force_anew(url).await,
             2 => self.force_again(url).await,
             _ => self.deliver(url).await,
         }
@@ -111,6 +106,13 @@ impl Users {
         for _ in 0..self.owed_hooks.len() {
             self.deliver(url).await;
         }
+    }
+
+    /// Asks for a build that nobody asked for before.
+    pub(crate) async fn force_anew(&mut self, url: &str) {
+        self.keys += 1;
+        self.owed_forces.push(format!("key-{}", self.keys));
+        self.force(url).await;
     }
 
     async fn force(&mut self, url: &str) {
