@@ -60,7 +60,9 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<Exit, Fail
         Teller::start(journal, Voice { narrator, json: context.global.json, aside: None })
     });
     signal.await;
-    context.say("  stopping; a second Ctrl-C ends at once")?;
+    if let Some(teller) = &teller {
+        teller.remark("  stopping; a second Ctrl-C ends at once").await;
+    }
     tokio::select! {
         () = service.stop() => {}
         () = self::signal()? => return Ok(Exit::Detached),

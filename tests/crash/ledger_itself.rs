@@ -167,6 +167,9 @@ const HARMS: &[Harm] = &[
     ("a build did not do its work", "what build 4 did", |facts, _| drop(facts.effects.pop())),
     ("news became no message", "missing", |_, stored| stored.messages.clear()),
     ("a message is about nothing", "extra", |_, stored| stored.events[3].kind = "worker.joined".into()),
+    ("a message is about what its readers know", "extra", |_, stored| {
+        stored.events[3].kind = "incident.joined".into();
+    }),
     ("a message is given up", "is dead", |_, stored| stored.messages[0].state = "dead".into()),
     ("a mail never came", "never taken", |facts, _| facts.mails.clear()),
     ("a mail came twice without a kill", "without a kill between", |facts, _| facts.mails[1].run = 3),

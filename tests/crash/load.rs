@@ -32,6 +32,7 @@ pub(crate) struct Users {
     /// Asked for, and not acknowledged yet.
     owed_forces: Vec<String>,
     keys: usize,
+    turn: usize,
 }
 
 impl Users {
@@ -40,7 +41,7 @@ impl Users {
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(ANSWER_MAX).no_proxy().build().unwrap();
         let positions = vec![0; REFS.len()];
         let (owed_hooks, owed_forces) = (Vec::new(), Vec::new());
-        Self { facts: Facts::default(), pushes: 0, http, dice, positions, owed_hooks, owed_forces, keys: 0 }
+        Self { facts: Facts::default(), pushes: 0, http, dice, positions, owed_hooks, owed_forces, keys: 0, turn: 0 }
     }
 
     /// Says whether every request was acknowledged.
@@ -87,16 +88,12 @@ impl Users {
         }
     }
 
-    /// Does one thing to a running service.
+    /// Does one thing to a running service; what it is goes round, so that a slow machine does some of everything.
     pub(crate) async fn act(&mut self, url: &str) {
-        match self.dice.below(4) {
-            0 => {
-                self.keys += 1;
-                let key = format!("key-{}", self.keys);
-                self.owed_forces.push(key);
-                self.force(url).await;
-            }
-            1 => self.force_again(url).await,
+        self.turn += 1;
+        match self.turn % 4 {
+            0 => self.force_anew(url).await,
+            2 => self.force_again(url).await,
             _ => self.deliver(url).await,
         }
     }
@@ -109,6 +106,13 @@ impl Users {
         for _ in 0..self.owed_hooks.len() {
             self.deliver(url).await;
         }
+    }
+
+    /// Asks for a build that nobody asked for before.
+    pub(crate) async fn force_anew(&mut self, url: &str) {
+        self.keys += 1;
+        self.owed_forces.push(format!("key-{}", self.keys));
+        self.force(url).await;
     }
 
     async fn force(&mut self, url: &str) {

@@ -15,6 +15,7 @@ mod served;
 mod sink;
 mod stored;
 mod tape;
+mod unread;
 mod yard;
 
 /// Gives what the environment asks of these tests: `GRISTMILL_TEST_CYCLES=1000`.

@@ -29,7 +29,7 @@ const ROUNDS: usize = 12;
 /// Crashed disks of a recording without syncs, of which one in four is looked at.
 const SELF_CHECKED: u64 = 60;
 /// One crashed disk of so many is also given to the real program, to go on from.
-const STARTED_ONE_IN: usize = 60;
+const STARTED_ONE_IN: u64 = 60;
 /// The pause between two looks at whether all is at rest.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -98,31 +98,59 @@ struct Crash {
     told: Vec<Promise>,
 }
 
-/// Plays the recording and makes about `wanted` crashed disks of it, at moments right before and right after a sync ends.
-fn crashes(recording: &Recording, wanted: u64, seed: u64) -> Vec<Crash> {
-    let syncs = recording.happened.iter().filter(|event| matches!(event, Happening::SyncEnds(..))).count();
-    let possible = 2 * (syncs * FATES.len()) as u64;
-    let (mut disk, mut dice) = (Disk::new(recording.yard.path()), Dice::new(seed));
-    let (mut crashes, mut told) = (Vec::new(), Vec::new());
-    for (happening, at) in recording.happened.iter().zip(0..) {
-        let ends = matches!(happening, Happening::SyncEnds(..));
-        for is_after in [false, true] {
-            if is_after {
-                disk.play(happening);
+/// Plays a recording, and makes crashed disks of it at moments right before and right after a sync ends.
+struct Player<'a> {
+    rest: std::iter::Enumerate<std::slice::Iter<'a, Happening>>,
+    disk: Disk,
+    dice: Dice,
+    told: Vec<Promise>,
+    /// So many of so many possible disks are wanted.
+    share: (u64, u64),
+    /// Disks of the present moment.
+    ready: Vec<Crash>,
+}
+
+impl<'a> Player<'a> {
+    fn new(recording: &'a Recording, wanted: u64, seed: u64) -> Self {
+        let syncs = recording.happened.iter().filter(|event| matches!(event, Happening::SyncEnds(..))).count();
+        let possible = 2 * (syncs * FATES.len()) as u64;
+        let (disk, dice) = (Disk::new(recording.yard.path()), Dice::new(seed));
+        let rest = recording.happened.iter().enumerate();
+        Self { rest, disk, dice, told: Vec::new(), share: (wanted, possible), ready: Vec::new() }
+    }
+
+    fn crash(&mut self, at: usize) {
+        for fate in FATES {
+            // Where everything is safe, all fates are one.
+            let is_new = self.disk.pending() > 0 || fate == Fate::Dropped;
+            if self.dice.below(self.share.1) < self.share.0 && is_new {
+                let image = self.disk.crash(fate, &mut self.dice);
+                self.ready.push(Crash { image, fate, at, told: self.told.clone() });
             }
-            for fate in FATES.into_iter().filter(|_| ends) {
-                // Where everything is safe, all fates are one.
-                let is_new = disk.pending() > 0 || fate == Fate::Dropped;
-                if dice.below(possible) < wanted && is_new {
-                    crashes.push(Crash { image: disk.crash(fate, &mut dice), fate, at, told: told.clone() });
-                }
-            }
-        }
-        if let Happening::Told(promise) = happening {
-            told.push(promise.clone());
         }
     }
-    crashes
+}
+
+impl Iterator for Player<'_> {
+    type Item = Crash;
+
+    fn next(&mut self) -> Option<Crash> {
+        while self.ready.is_empty() {
+            let (at, happening) = self.rest.next()?;
+            let ends = matches!(happening, Happening::SyncEnds(..));
+            if ends {
+                self.crash(at);
+            }
+            self.disk.play(happening);
+            if ends {
+                self.crash(at);
+            }
+            if let Happening::Told(promise) = happening {
+                self.told.push(promise.clone());
+            }
+        }
+        self.ready.pop()
+    }
 }
 
 fn put(image: &Image, root: &Path, folder: &Path) {
@@ -239,15 +267,16 @@ async fn must_notice_what_is_not_synced(recording: &mut Recording, seed: u64) {
     let is_log = |path: &Path| path.to_string_lossy().ends_with(".db-wal");
     let true_ones = recording.happened.clone();
     recording.happened.retain(|happening| !matches!(happening, Happening::SyncBegins(path, _) if is_log(path)));
-    let mut noticed = 0;
-    let crashes = crashes(recording, SELF_CHECKED, seed);
-    for crash in crashes.iter().filter(|crash| !crash.told.is_empty() && crash.fate == Fate::Dropped) {
+    let (mut looked, mut noticed) = (0, 0);
+    let crashes = Player::new(recording, SELF_CHECKED, seed);
+    for crash in crashes.filter(|crash| !crash.told.is_empty() && crash.fate == Fate::Dropped) {
         let place = place();
         put(&crash.image, recording.yard.path(), place.path());
-        let complaints = examine(recording, crash, &place.path().join("data")).await;
+        let complaints = examine(recording, &crash, &place.path().join("data")).await;
         noticed += usize::from(complaints.iter().any(|complaint| complaint.starts_with("lost: ")));
+        looked += 1;
     }
-    assert!(noticed > 0, "none of {} disks without syncs was complained of", crashes.len());
+    assert!(noticed > 0, "none of {looked} disks without syncs was complained of");
     recording.happened = true_ones;
 }
 
@@ -261,16 +290,16 @@ async fn a_disk_that_lost_its_power_has_everything_that_the_world_was_told() {
     compare_with_the_real_disk(&recording);
     must_notice_what_is_not_synced(&mut recording, seed).await;
     let recorded = start.elapsed().as_secs_f64();
-    let crashes = crashes(&recording, wanted + wanted / 5, seed);
     let mut fates: BTreeMap<Fate, usize> = BTreeMap::new();
-    let (mut problems, mut started, mut promises) = (String::new(), 0, 0);
+    let (mut problems, mut images, mut started, mut promises) = (String::new(), 0, 0, 0);
     let port = free_port(u64::from(std::process::id()) * 3);
-    for (crash, number) in crashes.iter().zip(1..) {
+    for crash in Player::new(&recording, wanted + wanted / 5, seed) {
+        images += 1;
         let place = place();
         let folder = place.path().join("data");
         put(&crash.image, recording.yard.path(), place.path());
-        let mut complaints = examine(&recording, crash, &folder).await;
-        if number % STARTED_ONE_IN == 0 && complaints.is_empty() {
+        let mut complaints = examine(&recording, &crash, &folder).await;
+        if images % STARTED_ONE_IN == 0 && complaints.is_empty() {
             complaints = go_on(&recording, &folder, port).await;
             started += 1;
         }
@@ -283,11 +312,10 @@ async fn a_disk_that_lost_its_power_has_everything_that_the_world_was_told() {
     let seconds = start.elapsed().as_secs_f64();
     let happened = recording.happened.len();
     println!(
-        "{} crashed disks of {happened} happenings, {promises} promises, {started} started again: {fates:?}; \
-         {recorded:.1} s to record, {seconds:.1} s in all",
-        crashes.len()
+        "{images} crashed disks of {happened} happenings, {promises} promises, {started} started again: {fates:?}; \
+         {recorded:.1} s to record, {seconds:.1} s in all"
     );
     assert!(problems.is_empty(), "seed {seed}, {wanted} images:\n{problems}");
-    assert!(crashes.len() as u64 * 10 >= wanted * 8 && fates.len() == FATES.len(), "too few crashed disks: {fates:?}");
+    assert!(images * 10 >= wanted * 8 && fates.len() == FATES.len(), "too few crashed disks: {fates:?}");
     assert!(promises >= 2 * ROUNDS && started >= 1, "{promises} promises prove little");
 }

@@ -50,7 +50,8 @@ impl Served {
         Self { url: format!("http://127.0.0.1:{port}"), child, lines, alone: None }
     }
 
-    /// Waits until it says where it can be found. Gives whether it came to that.
+    /// Waits until it says where it can be found. Gives whether it came to that. Nobody reads what it says after that:
+    /// that must not hold it up.
     pub(crate) async fn answers(&mut self) -> bool {
         let said = async {
             loop {
@@ -74,6 +75,12 @@ impl Served {
             }
         };
         soon("the first look at the repositories", looked).await;
+    }
+
+    /// Lets it say next to nothing before somebody must read it.
+    pub(crate) fn narrow(&mut self) {
+        let page = nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096);
+        nix::fcntl::fcntl(self.lines.get_ref().get_ref(), page).unwrap();
     }
 
     /// Kills it as a crash does: no instruction of it runs any more.
