@@ -15,6 +15,8 @@ pub mod graph;
 pub mod id;
 pub mod matching;
 pub mod message;
+#[doc(hidden)]
+pub mod mutant;
 pub mod outcome;
 pub mod protocol;
 pub mod reason;

@@ -15,6 +15,8 @@ use gristmill_model::{
 pub struct State {
     /// The journal's head: the number of the last event that is folded in.
     pub head: Seq,
+    /// When that event happened: the next one happens no earlier, whatever the machine's clock says.
+    pub at: Timestamp,
     /// The last number given out, per noun.
     pub last: LastIds,
     /// Repositories that were seen, and how they fare.

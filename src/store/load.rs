@@ -9,6 +9,7 @@ use super::rows;
 use super::tx::Tx;
 
 const HEAD_AND_LAST_IDS: &str = "SELECT journal_head.seq AS head,
+    COALESCE((SELECT at FROM event ORDER BY seq DESC LIMIT 1), 0) AS at,
     (SELECT COALESCE(MAX(id), 0) FROM change) AS change_last,
     (SELECT COALESCE(MAX(id), 0) FROM delivery) AS delivery_last,
     (SELECT COALESCE(MAX(id), 0) FROM buildset) AS buildset_last,
@@ -48,6 +49,7 @@ async fn read_head(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError>
     for row in &tx.rows("load the journal's head", sql(HEAD_AND_LAST_IDS)).await? {
         let row = Record::of("journal_head", row);
         state.head = row.id("head")?;
+        state.at = row.time("at")?;
         state.last.change = row.id("change_last")?;
         state.last.delivery = row.id("delivery_last")?;
         state.last.buildset = row.id("buildset_last")?;
@@ -75,6 +77,7 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
     }
     same!(
         head,
+        at,
         last,
         repositories,
         tips,
