@@ -16,6 +16,8 @@ pub mod id;
 pub mod instance;
 pub mod matching;
 pub mod message;
+#[doc(hidden)]
+pub mod mutant;
 pub mod outcome;
 pub mod protocol;
 pub mod reason;

@@ -6,7 +6,7 @@
 use gristmill_model::matching::{Field, Subject, Values};
 use gristmill_model::{
     BuildId, BuilderName, BuildsetId, Cause, ChangeId, IncidentId, NotifierName, Outcome, Person, ProjectName,
-    RepositoryName, Revision, SchedulerName, Seq, StampSet, Timestamp, Transition, WorkerName,
+    RepositoryName, Revision, SchedulerName, Seq, StampSet, Timestamp, Transition, WorkerName, mutant,
 };
 
 /// One thing that may be told.
@@ -125,7 +125,9 @@ impl Happening {
     /// it; all else is told per event.
     pub(crate) fn identity(&self) -> String {
         match (self.incident, self.transition) {
-            (Some(incident), Some(Transition::Broke | Transition::Fixed)) => format!("incident-{incident}"),
+            (Some(incident), Some(Transition::Broke | Transition::Fixed)) if !mutant::is_on(40) => {
+                format!("incident-{incident}")
+            }
             _ => format!("event-{}", self.event),
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gristmill_model::{Message, MessageId, Timestamp};
+use gristmill_model::{Message, MessageId, Timestamp, mutant};
 
 use crate::delivery::{DeliveryError, FailureKind, Guarantee, Receipt};
 
@@ -110,7 +110,7 @@ impl UnderWay {
 pub fn plan(guarantee: Guarantee, waiting: &Waiting, now: Timestamp) -> Plan {
     match guarantee {
         Guarantee::AtLeastOnce => Plan::Send,
-        Guarantee::AtMostOnce if waiting.claimed => {
+        Guarantee::AtMostOnce if waiting.claimed && !mutant::is_on(107) => {
             let error = "the service stopped while it was being sent; it is not repeated".to_owned();
             Plan::Leave(End::Dead { error })
         }
@@ -132,7 +132,7 @@ pub fn conclude(
 ) -> End {
     match result {
         Ok(receipt) => End::Delivered { receipt: receipt.as_str().to_owned() },
-        Err(problem) if guarantee == Guarantee::AtMostOnce && problem.is_doubtful() => {
+        Err(problem) if guarantee == Guarantee::AtMostOnce && problem.is_doubtful() && !mutant::is_on(108) => {
             End::Dead { error: problem.to_string() }
         }
         Err(problem) => after_failure(guarantee, waiting, problem, now),
@@ -142,6 +142,7 @@ pub fn conclude(
 fn after_failure(guarantee: Guarantee, waiting: &Waiting, problem: &DeliveryError, now: Timestamp) -> End {
     let error = problem.to_string();
     let age_max = match guarantee {
+        Guarantee::AtLeastOnce if mutant::is_on(109) => AGE_MAX_AT_ONCE / 60,
         Guarantee::AtLeastOnce => AGE_MAX,
         Guarantee::AtMostOnce => AGE_MAX_AT_ONCE,
     };

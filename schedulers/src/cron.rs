@@ -12,7 +12,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Datelike, LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use cron::Schedule;
-use gristmill_model::Timestamp;
+use gristmill_model::{Timestamp, mutant};
 
 /// A cron line, ready to be asked.
 #[derive(Debug, Clone)]
@@ -145,7 +145,9 @@ impl Crontab {
     fn instants(&self, naive: NaiveDateTime, zone: Tz) -> [Option<DateTime<Utc>>; 2] {
         match zone.from_local_datetime(&naive) {
             LocalResult::Single(instant) => [Some(instant.to_utc()), None],
-            LocalResult::Ambiguous(first, second) if self.hour_is_star => [Some(first.to_utc()), Some(second.to_utc())],
+            LocalResult::Ambiguous(first, second) if self.hour_is_star || mutant::is_on(36) => {
+                [Some(first.to_utc()), Some(second.to_utc())]
+            }
             LocalResult::Ambiguous(first, second) => [Some(first.min(second).to_utc()), None],
             LocalResult::None if self.hour_is_star => [None, None],
             LocalResult::None => [first_after_gap(naive, zone), None],

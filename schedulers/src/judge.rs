@@ -3,7 +3,7 @@
 use gristmill_model::matching::{ChangeSubject, Field};
 use gristmill_model::{
     BuildsetId, Change, ChangeId, EventBody, Quiet, Reason, Scheduler, SchedulerKind, SchedulerName, Target, Timestamp,
-    Trigger, Verdict, VerdictKind,
+    Trigger, Verdict, VerdictKind, mutant,
 };
 
 use crate::create::{self, Primary};
@@ -15,7 +15,7 @@ use crate::turn::Turn;
 pub fn judge(turn: &mut Turn<'_>, change: &Change) {
     let catalog = turn.catalog;
     let projects = catalog.projects_of(&change.repository);
-    for (name, scheduler) in &catalog.schedulers {
+    for (name, scheduler) in catalog.schedulers.iter().skip(usize::from(mutant::is_on(27))) {
         let opinion = opine(turn, name, scheduler, ChangeSubject { change, projects: &projects });
         act_on(turn, name, scheduler, change, opinion);
     }
@@ -95,7 +95,7 @@ fn refuse(
 fn quiet_until(turn: &Turn<'_>, name: &SchedulerName, key: &BranchKey, quiet: Quiet) -> Timestamp {
     let first = turn.state.held.get(name).and_then(|held| held.get(key)).and_then(|changes| changes.first());
     let latest = first.map_or(turn.now, |held| held.at).after(quiet.at_most);
-    turn.now.after(quiet.span).min(latest)
+    if mutant::is_on(35) { turn.now.after(quiet.span) } else { turn.now.after(quiet.span).min(latest) }
 }
 
 fn act_on(turn: &mut Turn<'_>, name: &SchedulerName, scheduler: &Scheduler, change: &Change, opinion: Opinion) {
@@ -190,7 +190,8 @@ fn release(turn: &mut Turn<'_>, name: &SchedulerName, key: &BranchKey) {
         revision: newest.revision.clone(),
         change: Some(newest.change),
     };
-    let trigger = Trigger::Changes { changes: changes.iter().map(|held| held.change).collect() };
+    let skipped = if mutant::is_on(33) { changes.len() - 1 } else { 0 };
+    let trigger = Trigger::Changes { changes: changes.iter().skip(skipped).map(|held| held.change).collect() };
     match create::create(turn, name, scheduler, Some(&primary), trigger) {
         Ok(buildset) => {
             let why = newest.until.map_or(Reason::Matches, |_| quiet_reason(scheduler, &changes));
@@ -269,7 +270,8 @@ pub fn let_go_of_orphans(turn: &mut Turn<'_>) {
 
 /// Says why what a scheduler holds of a branch will never be built, if so.
 fn never_released(turn: &Turn<'_>, name: &SchedulerName, key: &BranchKey) -> Option<Reason> {
-    let Some(scheduler) = turn.catalog.schedulers.get(name) else { return Some(Reason::SchedulerRemoved) };
+    let known = turn.catalog.schedulers.get(name).filter(|_| !mutant::is_on(45));
+    let Some(scheduler) = known else { return Some(Reason::SchedulerRemoved) };
     match timed::target(&scheduler.kind) {
         Some(target) if (&target.repository, &target.branch) == (&key.0, &key.1) => None,
         Some(target) => {

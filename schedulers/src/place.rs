@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_model::{Build, BuildState, EventBody, Outcome, RequestId, Worker, WorkerName};
+use gristmill_model::{Build, BuildState, EventBody, Outcome, RequestId, Worker, WorkerName, mutant};
 
 use crate::settle::triggered_summary;
 use crate::state::OpenBuild;
@@ -43,7 +43,7 @@ fn free_slots(turn: &Turn<'_>) -> BTreeMap<WorkerName, u32> {
         .collect();
     for open in turn.state.builds.values().filter(|open| open.build.state.holds_slot()) {
         if let Some(slots) = free.get_mut(&open.build.worker) {
-            *slots = slots.saturating_sub(1);
+            *slots = slots.saturating_sub(u32::from(!mutant::is_on(13)));
         }
     }
     free
@@ -81,7 +81,7 @@ fn choose(turn: &Turn<'_>, request: RequestId, free: &BTreeMap<WorkerName, u32>)
 
 /// Says whether a worker has what is required.
 pub fn can_run(worker: &Worker, requires: &BTreeMap<String, String>) -> bool {
-    requires.iter().all(|(label, wanted)| worker.labels.get(label) == Some(wanted))
+    requires.iter().all(|(label, wanted)| worker.labels.get(label) == Some(wanted) || mutant::is_on(102))
 }
 
 fn lease(turn: &mut Turn<'_>, id: RequestId, worker: WorkerName) {
@@ -92,7 +92,10 @@ fn lease(turn: &mut Turn<'_>, id: RequestId, worker: WorkerName) {
         buildset: request.buildset,
         builder: request.builder.clone(),
         attempt: request.attempts + 1,
-        epoch: turn.state.instance.lease_after(request.epoch),
+        epoch: match mutant::is_on(5) {
+            true => request.epoch,
+            false => turn.state.instance.lease_after(request.epoch),
+        },
         worker,
         state: BuildState::Leased,
         cancel: None,

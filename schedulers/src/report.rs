@@ -6,7 +6,7 @@
 use gristmill_model::protocol::{Hello, Report, ReportBody, Welcome};
 use gristmill_model::{
     BuildId, BuildState, Cause, EventBody, Outcome, Scheduler, SchedulerKind, SchedulerName, StepAction, Timestamp,
-    Trigger, Worker, WorkerName,
+    Trigger, Worker, WorkerName, mutant,
 };
 
 use crate::create::{self, Given};
@@ -23,7 +23,11 @@ use crate::turn::Turn;
 /// [`Denial::Fenced`] if the lease is not the worker's.
 pub fn report(turn: &mut Turn<'_>, worker: &WorkerName, report: Report) -> Result<(), Denial> {
     let (build, epoch) = (report.build, report.epoch);
-    let held = turn.state.builds.get(&build).filter(|open| open.build.worker == *worker && open.build.epoch == epoch);
+    let held = turn
+        .state
+        .builds
+        .get(&build)
+        .filter(|open| open.build.worker == *worker && (open.build.epoch == epoch || mutant::is_on(1)));
     let Some(open) = held.cloned() else {
         let why = format!("{worker} does not hold build {build} under epoch {epoch}");
         turn.emit(EventBody::ReportRefused { worker: worker.clone(), build, epoch, why });
@@ -171,7 +175,7 @@ fn finished(turn: &mut Turn<'_>, open: &OpenBuild, outcome: Outcome, cause: Opti
         _ => (outcome, cause, summary),
     };
     match (&open.build.cancel, outcome) {
-        (Some(by), Outcome::Success | Outcome::Warnings) => {
+        (Some(by), Outcome::Success | Outcome::Warnings) if !mutant::is_on(26) => {
             // It was over before the worker was told: what happened is what counts.
             end(turn, open, outcome, cause, format!("{summary} (ended before it could be cancelled for {by})"), false);
         }
@@ -202,6 +206,8 @@ fn attempt_failed(turn: &mut Turn<'_>, open: &OpenBuild, cause: Cause, summary: 
     let retries_max = create::of_build(turn, &open.build).map_or(0, |(_, recipe)| recipe.retries_max);
     if open.build.cancel.is_some() {
         end(turn, open, Outcome::Cancelled, Some(Cause::Person), summary, false);
+    } else if mutant::is_on(21) {
+        end(turn, open, Outcome::Retry, Some(cause), summary, false);
     } else if open.build.attempt <= retries_max {
         end(turn, open, Outcome::Retry, Some(cause), summary, true);
     } else {
@@ -228,7 +234,7 @@ pub fn end(
     let origin = create::of_build(turn, &open.build).map(|(buildset, recipe)| (buildset.clone(), recipe.clone()));
     turn.emit(EventBody::BuildFinished { build, outcome, cause, summary, retry });
     // The build is gone by now, so that the child's end wakes nobody (S12).
-    if let Some(child) = open.waits_for {
+    if let Some(child) = open.waits_for.filter(|_| !mutant::is_on(25)) {
         people::cancel_buildset(turn, child, "the end of the build that waited for it");
     }
     if retry {
@@ -244,24 +250,26 @@ pub fn end(
 pub fn hello(turn: &mut Turn<'_>, hello: Hello) -> Welcome {
     let name = hello.worker.clone();
     join(turn, &hello);
-    let lost: Vec<OpenBuild> = turn
-        .state
-        .builds
-        .values()
-        .filter(|open| open.build.worker == name)
-        .filter(|open| !hello.builds.iter().any(|held| held.build == open.build.id && held.epoch == open.build.epoch))
-        .cloned()
-        .collect();
-    for open in lost {
-        // One of those before may have ended it along with itself.
-        let Some(open) = turn.state.builds.get(&open.build.id).cloned() else { continue };
-        let summary = format!("{name} came back without it");
-        attempt_failed(turn, &open, Cause::Infrastructure, summary);
-    }
+    lose(turn, &hello);
     let is_own = |build: &BuildId, epoch: i64| {
         turn.state.builds.get(build).is_some_and(|open| open.build.worker == name && open.build.epoch == epoch)
     };
     Welcome { stop: hello.builds.into_iter().filter(|held| !is_own(&held.build, held.epoch)).collect() }
+}
+
+/// Ends the attempts that a worker came back without.
+fn lose(turn: &mut Turn<'_>, hello: &Hello) {
+    let is_held = |open: &OpenBuild| {
+        hello.builds.iter().any(|held| held.build == open.build.id && held.epoch == open.build.epoch)
+    };
+    let of_worker = turn.state.builds.values().filter(|open| open.build.worker == hello.worker);
+    let lost: Vec<OpenBuild> = of_worker.filter(|open| !is_held(open) || mutant::is_on(48)).cloned().collect();
+    for open in lost {
+        // One of those before may have ended it along with itself.
+        let Some(open) = turn.state.builds.get(&open.build.id).cloned() else { continue };
+        let summary = format!("{} came back without it", hello.worker);
+        attempt_failed(turn, &open, Cause::Infrastructure, summary);
+    }
 }
 
 fn join(turn: &mut Turn<'_>, hello: &Hello) {
@@ -303,7 +311,11 @@ pub fn end_leases_of_before(turn: &mut Turn<'_>) {
 /// Notes that a worker went. Its builds stay its own until it comes back without them.
 pub fn gone(turn: &mut Turn<'_>, worker: WorkerName, why: String) {
     if turn.state.workers.get(&worker).is_some_and(|known| known.connected) {
-        turn.emit(EventBody::WorkerLeft { worker, why });
+        turn.emit(EventBody::WorkerLeft { worker: worker.clone(), why });
+        if mutant::is_on(10) {
+            let hello = Hello { worker, labels: Default::default(), slots: 0, builds: Vec::new() };
+            lose(turn, &hello);
+        }
     }
 }
 

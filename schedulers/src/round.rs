@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gristmill_model::protocol::{Origin, WorkerCommand};
 use gristmill_model::{
-    Catalog, CatalogHash, ChangeId, DeliveryId, EventBody, RepositoryName, Seq, Timestamp, WorkerName,
+    Catalog, CatalogHash, ChangeId, DeliveryId, EventBody, RepositoryName, Seq, Timestamp, WorkerName, mutant,
 };
 
 use crate::decide::{close, decide};
@@ -153,9 +153,14 @@ pub struct Rounded {
 }
 
 impl<'s> Round<'s> {
-    /// Begins a turn at `now` under the catalog in force.
+    /// Begins a turn at `now` under the catalog in force. Time never runs backwards in the journal, whatever the machine's
+    /// clock does, and whichever machine the last turn was made on.
     pub fn begin(catalog: Arc<Catalog>, state: &'s mut State, now: Timestamp) -> Self {
-        let draft = Draft { expected_head: state.head, at: now, ..Draft::default() };
+        let draft = Draft {
+            expected_head: state.head,
+            at: if mutant::is_on(7) { now } else { now.max(state.at) },
+            ..Draft::default()
+        };
         Self { catalog, state, draft, said: BTreeMap::new(), delivered: BTreeMap::new(), introduced: BTreeSet::new() }
     }
 
@@ -207,6 +212,7 @@ impl<'s> Round<'s> {
         };
         match known {
             Some((sha256, _)) if sha256 != once.request_sha256 => Err(KeyReused),
+            _ if mutant::is_on(104) => Ok(None),
             known => Ok(known.map(|(_, reply)| reply)),
         }
     }
@@ -299,4 +305,46 @@ impl Raw {
 
 fn key_of(delivery: &NewDelivery) -> (RepositoryName, String) {
     (delivery.repository.clone(), delivery.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_model::Event;
+
+    use super::*;
+
+    #[test]
+    fn time_never_runs_backwards_whatever_the_clock_says() {
+        let mut state = State::default();
+        let (late, early) = (Timestamp::from_seconds(2_000), Timestamp::from_seconds(1_000));
+        let body = EventBody::CatalogRefused { problems: "line 3".to_owned() };
+        state.apply(&Event { seq: Seq(1), at: late, body });
+        // Another run of the service, on a machine whose clock was put back.
+        let mut round = Round::begin(Arc::default(), &mut state, early);
+        let refuse = Input::Refuse { problems: "line 4".to_owned() };
+        assert_eq!(round.input(refuse, None, Recalled::default()), Ok(Reply::Done));
+        let draft = round.finish(&|_, _| None).draft;
+        assert_eq!((draft.at, draft.expected_head, draft.events.len()), (late, Seq(1), 1));
+    }
+
+    #[test]
+    fn a_repetition_is_answered_as_the_first_was() {
+        let mut state = State::default();
+        let mut round = Round::begin(Arc::default(), &mut state, Timestamp::from_seconds(1));
+        let once = |sha: &str| Once { key: "ada 1".to_owned(), request_sha256: sha.to_owned() };
+        let refuse = || Input::Refuse { problems: "line 3".to_owned() };
+        let first = round.input(refuse(), Some(once("a")), Recalled::default());
+        assert_eq!(round.input(refuse(), Some(once("a")), Recalled::default()), first);
+        assert_eq!(round.input(refuse(), Some(once("b")), Recalled::default()), Err(KeyReused));
+        let draft = round.finish(&|_, _| None).draft;
+        assert_eq!((draft.events.len(), draft.answers.len()), (1, 1), "it happened once");
+
+        // In a later turn the store remembers it.
+        let kept = Kept { request_sha256: "a".to_owned(), body: draft.answers[0].body.clone() };
+        let recalled = || Recalled { answer: Some(kept.clone()), delivery: None };
+        let mut round = Round::begin(Arc::default(), &mut state, Timestamp::from_seconds(2));
+        assert_eq!(round.input(refuse(), Some(once("a")), recalled()), first);
+        assert_eq!(round.input(refuse(), Some(once("b")), recalled()), Err(KeyReused));
+        assert!(round.finish(&|_, _| None).draft.is_empty());
+    }
 }

@@ -3,7 +3,7 @@
 use gristmill_model::matching::{Field, Subject, Values};
 use gristmill_model::{
     BuildId, Buildset, BuildsetId, Cause, EventBody, NeedMode, Outcome, Reason, RequestId, RequestState, Scheduler,
-    SchedulerKind, SchedulerName, StampSet, Trigger,
+    SchedulerKind, SchedulerName, StampSet, Trigger, mutant,
 };
 
 use crate::create::{self, Given};
@@ -38,6 +38,11 @@ pub fn after(turn: &mut Turn<'_>, first: RequestId) {
                 }
             }
         }
+    }
+    if mutant::is_on(24)
+        && let Some(child) = turn.state.buildsets.get(&buildset).cloned()
+    {
+        wake_parent(turn, &child, Outcome::Success);
     }
     complete_if_over(turn, buildset);
 }
@@ -76,12 +81,16 @@ fn stand(turn: &Turn<'_>, id: RequestId) -> Stand {
 }
 
 fn complete_if_over(turn: &mut Turn<'_>, id: BuildsetId) {
-    if turn.state.requests_of(id).any(|request| request.state != RequestState::Settled) {
+    if turn.state.requests_of(id).any(|request| request.state != RequestState::Settled && !mutant::is_on(18)) {
         return;
     }
     let Some(buildset) = turn.state.buildsets.get(&id).cloned() else { return };
-    let outcome = Outcome::combine(turn.state.requests_of(id).filter_map(|request| request.outcome));
+    let outcomes = turn.state.requests_of(id).filter_map(|request| request.outcome);
+    let outcome = Outcome::combine(outcomes.filter(|outcome| *outcome != Outcome::Exception || !mutant::is_on(20)));
     turn.emit(EventBody::BuildsetCompleted { buildset: id, outcome });
+    if mutant::is_on(19) {
+        turn.emit(EventBody::BuildsetCompleted { buildset: id, outcome });
+    }
     wake_parent(turn, &buildset, outcome);
     wake_dependents(turn, &buildset, outcome);
 }
@@ -135,7 +144,7 @@ fn wake_dependents(turn: &mut Turn<'_>, buildset: &Buildset, outcome: Outcome) {
         {
             let refused =
                 scheduler.when.check(&Completed { buildset, outcome }).err().map(|mismatch| mismatch.to_string());
-            let meets = refused.is_none() && on.is_met_by(outcome);
+            let meets = refused.is_none() && (on.is_met_by(outcome) || mutant::is_on(22));
             let why_not = refused.unwrap_or_else(|| format!("it ended with {outcome}, and {} is wanted", on.as_str()));
             note_upstream(turn, name, scheduler, upstream, buildset, outcome, meets.then_some(()).ok_or(why_not));
         }
@@ -180,7 +189,7 @@ fn note_upstream(
         depth: buildset.depth,
         result,
     });
-    if let Ok(joined) = plan {
+    if let Ok(joined) = plan.map_err(drop).and_then(|joined| if mutant::is_on(23) { Err(()) } else { Ok(joined) }) {
         let trigger = Trigger::Upstream { buildsets: joined.buildsets };
         create::create_given(turn, name, scheduler, None, trigger, joined.given)
             .expect("its stamps could be frozen a moment ago");

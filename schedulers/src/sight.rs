@@ -1,6 +1,8 @@
 //! Sightings: what sources noticed becomes changes, by compare-and-set on the tip (S2).
 
-use gristmill_model::{Change, ChangeId, EventBody, RefName, RefUpdate, RepositoryName, Revision, Sighting, Via};
+use gristmill_model::{
+    Change, ChangeId, EventBody, RefName, RefUpdate, RepositoryName, Revision, Sighting, Via, mutant,
+};
 
 use crate::judge;
 use crate::turn::Turn;
@@ -80,7 +82,7 @@ fn accept(turn: &mut Turn<'_>, repository: &RepositoryName, via: Via, update: Re
     if accepted == update.new.as_ref() {
         return;
     }
-    if accepted != update.old.as_ref() {
+    if accepted != update.old.as_ref() && !mutant::is_on(29) {
         sighted.look_again.push(update.reference);
         return;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gristmill_model::{
     Build, Buildset, Cause, ChangeId, EventBody, Incident, IncidentId, Outcome, Recipe, RepositoryName, SuspectRange,
-    Suspects, Transition, Trigger,
+    Suspects, Transition, Trigger, mutant,
 };
 
 use crate::create;
@@ -51,11 +51,11 @@ fn suspects(
     good: Option<&BTreeMap<RepositoryName, ChangeId>>,
     buildset: &Buildset,
 ) -> Suspects {
-    let never_good = good.is_none_or(BTreeMap::is_empty);
+    let never_good = good.is_none_or(BTreeMap::is_empty) || mutant::is_on(105);
     contained
         .iter()
         .filter_map(|(repository, (branch, upto))| {
-            let after = match good.and_then(|good| good.get(repository)) {
+            let after = match good.and_then(|good| good.get(repository)).filter(|_| !mutant::is_on(105)) {
                 Some(after) => *after,
                 None if never_good => before_first_trigger(buildset, *upto),
                 // It was good when this repository had brought no change at all.

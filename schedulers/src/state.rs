@@ -17,6 +17,8 @@ pub struct State {
     pub head: Seq,
     /// Which installation this is: higher after each restore of a backup.
     pub instance: InstanceEpoch,
+    /// When that event happened: the next one happens no earlier, whatever the machine's clock says.
+    pub at: Timestamp,
     /// The last number given out, per noun.
     pub last: LastIds,
     /// Repositories that were seen, and how they fare.

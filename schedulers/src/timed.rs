@@ -1,6 +1,6 @@
 //! Timed schedulers: periodic and nightly. Each moment fires at most once, and is fired or recorded (S19).
 
-use gristmill_model::{EventBody, Reason, Scheduler, SchedulerKind, SchedulerName, Target, Timestamp, Trigger};
+use gristmill_model::{EventBody, Reason, Scheduler, SchedulerKind, SchedulerName, Target, Timestamp, Trigger, mutant};
 
 use crate::create::{self, Primary};
 use crate::cron::{self, Crontab};
@@ -37,7 +37,8 @@ pub fn fire_due(turn: &mut Turn<'_>) {
 }
 
 fn fire(turn: &mut Turn<'_>, name: &SchedulerName, scheduler: &Scheduler, target: &Target, nominal: Timestamp) {
-    let next = next_after(&scheduler.kind, nominal, turn.now);
+    let now = if mutant::is_on(37) { nominal } else { turn.now };
+    let next = next_after(&scheduler.kind, nominal, now);
     let key = (target.repository.clone(), target.branch.clone());
     let changes: Vec<HeldChange> =
         turn.state.held.get(name).and_then(|held| held.get(&key)).cloned().unwrap_or_default();

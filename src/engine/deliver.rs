@@ -126,7 +126,7 @@ impl Deliverer {
     /// Tries one message and notes what became of it.
     async fn deliver(self: Arc<Self>, waiting: Waiting) -> (MessageId, String) {
         if let Some(end) = self.attempt(&waiting).await {
-            self.note(as_input(waiting.message.id, end)).await;
+            self.note(waiting.message.id, as_input(waiting.message.id, end)).await;
         }
         self.under_way.end();
         (waiting.message.id, waiting.message.target)
@@ -161,13 +161,17 @@ impl Deliverer {
         attempt.unwrap_or_else(|_| Err(outbox::no_answer()))
     }
 
-    /// Tells the engine, again and again: what is not noted would be sent twice.
-    async fn note(&self, input: Input) {
+    /// Tells the engine, again and again: what is not noted would be sent twice. It may have been noted although the
+    /// engine did not hear of it, or by another master; then it must not be noted twice.
+    async fn note(&self, message: MessageId, input: Input) {
         while let Err(problem) = self.engine.submit(input.clone()).await {
             if problem == super::EngineError::Stopped {
                 return;
             }
             error!("what became of a message to {} cannot be noted: {problem}", self.name);
+            if self.reader.is_due(message).await.is_ok_and(|is_due| !is_due) {
+                return;
+            }
             tokio::time::sleep(RETRY).await;
         }
     }

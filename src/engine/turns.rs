@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use gristmill_model::protocol::{Origin, WorkerCommand};
-use gristmill_model::{Catalog, RepositoryName, Seq, Timestamp, WorkerName};
+use gristmill_model::{Catalog, RepositoryName, Seq, WorkerName};
 use gristmill_schedulers::round::{Kept, KnownDelivery, Recalled, Rounded, delivery_answer};
 use gristmill_schedulers::{Input, Round, State, next_due, order};
 use tokio::sync::{mpsc, watch};
@@ -72,16 +72,8 @@ pub async fn start(
     let (head_out, head) = watch::channel(state.head);
     let catalog = Arc::new(RwLock::new(Arc::new(Catalog::default())));
     let (leads_out, leads) = watch::channel(options.leads);
-    let task = Task {
-        options,
-        state,
-        catalog: Arc::clone(&catalog),
-        head: head_out,
-        leads: leads_out,
-        last_turn: Timestamp::default(),
-        failures: 0,
-        alone: 0,
-    };
+    let task =
+        Task { options, state, catalog: Arc::clone(&catalog), head: head_out, leads: leads_out, failures: 0, alone: 0 };
     let handle = tokio::spawn(task.run(letters, stop));
     Ok((Engine { inbox, head, catalog, leads }, handle))
 }
@@ -92,7 +84,6 @@ struct Task {
     catalog: Arc<RwLock<Arc<Catalog>>>,
     head: watch::Sender<Seq>,
     leads: watch::Sender<bool>,
-    last_turn: Timestamp,
     /// Commits that failed in a row.
     failures: usize,
     /// How many of the next inputs get a turn of their own.
@@ -194,8 +185,7 @@ impl Task {
 
     /// Runs one turn over as many submissions as it takes.
     async fn turn(&mut self, submissions: &mut impl Iterator<Item = Submission>) {
-        // Time never runs backwards in the journal, whatever the machine's clock does.
-        let now = self.options.clock.now().max(self.last_turn);
+        let now = self.options.clock.now();
         let inputs_max = if self.alone > 0 { 1 } else { TURN_INPUTS_MAX };
         let catalog = self.catalog();
         let mut round = Round::begin(catalog, &mut self.state, now);
@@ -240,10 +230,9 @@ impl Task {
             self.dispatch(commands);
             return Ok(());
         }
-        let (expected_head, at) = (draft.expected_head, draft.at);
+        let expected_head = draft.expected_head;
         match self.options.store.commit(draft).await {
             Ok(head) => {
-                self.last_turn = at;
                 self.put_catalog(catalog);
                 self.dispatch(commands);
                 self.head.send_replace(head);

@@ -11,6 +11,7 @@ use super::tx::Tx;
 
 /// A number counts as given out if a row has it, or if a restore says so.
 const HEAD_AND_LAST_IDS: &str = "SELECT journal_head.seq AS head, instance.epoch AS instance,
+    COALESCE((SELECT at FROM event ORDER BY seq DESC LIMIT 1), 0) AS at,
     (SELECT COALESCE(MAX(id), 0) FROM change) AS change_last,
     (SELECT COALESCE(MAX(id), 0) FROM delivery) AS delivery_last,
     (SELECT COALESCE(MAX(id), 0) FROM buildset) AS buildset_last,
@@ -54,6 +55,7 @@ async fn read_head(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError>
         let row = Record::of("journal_head", row);
         state.head = row.id("head")?;
         state.instance = InstanceEpoch(row.int("instance")?);
+        state.at = row.time("at")?;
         state.last.change = row.id("change_last")?;
         state.last.delivery = row.id("delivery_last")?;
         state.last.buildset = row.id("buildset_last")?;
@@ -86,6 +88,7 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
     same!(
         head,
         instance,
+        at,
         last,
         repositories,
         tips,

@@ -1,7 +1,7 @@
 //! Reads for those who act on what happened: followers of the journal, the delivery of the outbox, replays, and whoever
 //! answers a caller who repeats itself.
 
-use gristmill_model::{CatalogHash, DeliveryId, Event, NotifierName, RepositoryName, Seq, Timestamp};
+use gristmill_model::{CatalogHash, DeliveryId, Event, MessageId, NotifierName, RepositoryName, Seq, Timestamp};
 use gristmill_notifiers::outbox::Waiting;
 
 use super::Reader;
@@ -30,6 +30,7 @@ const DUE_MESSAGES: &str = "SELECT o.body, o.attempts, o.claimed FROM outbox o J
                             WHERE state = 'due' AND notifier = $1 AND due_at <= $2 GROUP BY target) t ON t.first = o.id \
                             ORDER BY o.due_at, o.id LIMIT $3";
 const NEXT_DUE: &str = "SELECT MIN(due_at) AS due_at FROM outbox WHERE state = 'due' AND notifier = $1";
+const IS_DUE: &str = "SELECT id FROM outbox WHERE id = $1 AND state = 'due'";
 const ANSWER: &str = "SELECT request_sha256, body FROM answer WHERE key = $1";
 
 /// A webhook request as it was received.
@@ -145,6 +146,11 @@ impl Reader {
     pub async fn next_due(&self, notifier: &NotifierName) -> Result<Option<Timestamp>, StoreError> {
         let row = self.find("find the next due message", sql(NEXT_DUE).bind(notifier.as_str())).await?;
         row.map_or(Ok(None), |row| Record::of("outbox", &row).time_maybe("due_at"))
+    }
+
+    /// Says whether a message still waits to be delivered.
+    pub async fn is_due(&self, id: MessageId) -> Result<bool, StoreError> {
+        Ok(self.find("find a message", sql(IS_DUE).bind(id.0)).await?.is_some())
     }
 
     /// Gives the answer that was kept under `key` (the principal and the key that it chose).
