@@ -249,3 +249,6 @@ mod tests {
         assert!(gap.after(1_000_000_000, EVENTS_STEP) <= 3_000_000_000);
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![OPEN_BUILDS, NEWEST_BUILD, HEAD, SCHEMA, INSTANCE, JUMP];

@@ -102,3 +102,6 @@ pub(super) async fn act(connection: &mut Connection, act: Act) -> Result<bool, S
     };
     Ok(statement.execute(connection).await.map_err(failed("say who leads"))? == 1)
 }
+
+#[cfg(test)]
+crate::store::database::statements![FIND, TAKE, BEAT, GIVE_UP];

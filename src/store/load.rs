@@ -112,4 +112,4 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
 }
 
 #[cfg(test)]
-crate::store::database::statements![HEAD_AND_LAST_IDS];
+crate::store::database::statements![FLOORS, HEAD_AND_LAST_IDS];

@@ -108,3 +108,6 @@ async fn read(connection: &mut Connection, since: Timestamp) -> Result<Usage, St
 fn number(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }
+
+#[cfg(test)]
+crate::store::database::statements![BYTES, CREATED_AT, SCHEMA, FIRST_RECENT_BUILD];

@@ -392,7 +392,8 @@ CREATE TABLE leader (
     epoch INTEGER NOT NULL,
     master TEXT NOT NULL, -- who it is, by the name that it keeps in its data folder
     address TEXT NOT NULL, -- where other masters reach it, as a URL; empty if they cannot
-    beat INTEGER NOT NULL            -- grows while it lives
+    beat INTEGER NOT NULL, -- grows while it lives
+    logs TEXT NOT NULL -- the folder of logs that all masters share, by its own name; empty until one has led
 ) STRICT;
 INSERT INTO "leader" VALUES(1,0,'','',0,'');
 CREATE TABLE outbox (

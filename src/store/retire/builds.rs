@@ -114,3 +114,20 @@ pub(super) async fn logs(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, Stor
     }
     Ok(retired)
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    BUILDSETS,
+    BUILDS,
+    MARK_LOGS,
+    BUILDS_OF,
+    REQUESTS_OF,
+    DELETE_NOTED,
+    DELETE_USED,
+    DELETE_STEPS,
+    DELETE_BUILDS,
+    DELETE_EDGES,
+    DELETE_REQUESTS,
+    DELETE_BUILDSET_CHANGES,
+    DELETE_BUILDSETS
+];

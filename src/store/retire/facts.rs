@@ -201,3 +201,16 @@ pub(super) async fn referred(tx: &mut Tx<'_>) -> Result<Referred, StoreError> {
     }
     Ok(referred)
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    BUILDSETS,
+    BUILDS,
+    CHILDREN,
+    PARENTS,
+    USES,
+    TIPS,
+    STANDING,
+    INCIDENTS,
+    INCIDENT_BUILDERS
+];

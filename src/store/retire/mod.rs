@@ -8,9 +8,9 @@
 //! In reading order: [`facts`] reads what is known of buildsets, [`builds`] retires them and their logs, [`rest`] all
 //! other nouns.
 
-mod builds;
-mod facts;
-mod rest;
+pub(in crate::store) mod builds;
+pub(in crate::store) mod facts;
+pub(in crate::store) mod rest;
 
 use std::collections::BTreeMap;
 
@@ -166,3 +166,6 @@ async fn raise_floor(tx: &mut Tx<'_>, noun: &'static str, deleted: &[i64]) -> Re
     let Some(highest) = deleted.iter().max() else { return Ok(()) };
     tx.any("number_floor", noun, sql(RAISE_FLOOR).bind(noun).bind(*highest)).await.map(drop)
 }
+
+#[cfg(test)]
+crate::store::database::statements![KEEP_TURNS_OUT, RAISE_FLOOR];

@@ -285,3 +285,35 @@ pub(super) async fn catalogs(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, 
     }
     Ok(retired)
 }
+
+#[cfg(test)]
+crate::store::database::statements![
+    MESSAGES,
+    DELETE_MESSAGES,
+    INCIDENTS,
+    DELETE_INCIDENT_BUILDERS,
+    DELETE_INCIDENTS,
+    CHANGES,
+    GOOD,
+    SUSPECTS,
+    DELETE_VERDICTS,
+    DELETE_CHANGES,
+    DELIVERY_BODIES,
+    DELETE_DELIVERY_BODIES,
+    DELIVERIES,
+    DELETE_DELIVERIES,
+    DELETE_ANSWERS,
+    EVENTS,
+    DELETE_EVENTS,
+    CATALOGS,
+    DELETE_CATALOG,
+    DELETE_CATALOG_TEXT,
+    STAMPED,
+    CATALOGS_USED,
+    NEWEST_OLD_CHANGE,
+    NEWEST_BUILD,
+    WITH_LOGS,
+    LOGS_RETIRED_AT,
+    NEWEST_BUILDSET,
+    RECIPES
+];

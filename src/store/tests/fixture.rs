@@ -71,7 +71,8 @@ impl World {
     async fn prove_fold(&self) {
         let mut inspector = self.store.inspector().await.unwrap();
         for check in CHECKS.iter().filter(|check| check.id.starts_with("fold-")) {
-            assert_eq!(inspector.look(check).await.unwrap(), Looked::SOUND, "{}", check.id);
+            let looked = inspector.look(check).await.unwrap();
+            assert!(matches!(looked, Looked::Sound { .. }), "{}: {looked:?}", check.id);
         }
         inspector.close().await;
     }
@@ -87,12 +88,13 @@ impl World {
     }
 }
 
-/// Gives all rows of all tables as JSON, in an order that is not the database's. What was migrated is not a part of it.
+/// Gives all rows of all tables as JSON, in an order that is not the database's. What was migrated, and the chance that names an
+/// installation, are not a part of it.
 pub(super) async fn dump(world: &World) -> BTreeMap<String, Vec<String>> {
     const TABLES: Text = Text::Each {
-        sqlite: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'schema_version'",
+        sqlite: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('schema_version', 'instance')",
         postgres: "SELECT CAST(table_name AS TEXT) AS name FROM information_schema.tables
-            WHERE table_schema = current_schema() AND table_name <> 'schema_version'",
+            WHERE table_schema = current_schema() AND table_name NOT IN ('schema_version', 'instance')",
     };
     let mut connection = world.connect().await;
     let mut dumped = BTreeMap::new();

@@ -91,13 +91,20 @@ async fn any_text_comes_back_as_it_went(kind: Kind) {
         "{\"kind\":1}",
         "\u{2028}\u{fffe}",
     ] {
-        world.happen(vec![EventBody::SourceFailing { repository: text.into(), error: text.into(), failures: 1 }]).await;
+        // Names have no zero characters: neither a configuration nor git lets one in.
+        let name = text.replace('\0', "0");
+        let failing = EventBody::SourceFailing { repository: name.as_str().into(), error: text.into(), failures: 1 };
+        world.happen(vec![failing]).await;
         let change = change(world.state.last.change.0 + 1, 1, None, Some(1));
-        let change = Change { repository: text.into(), ..change };
+        let change = Change { repository: name.as_str().into(), ..change };
         let id = change.id.0;
-        let kind =
-            VerdictKind::Held { until: None, repository: text.into(), branch: "main".into(), revision: revision(1) };
-        world.happen(vec![EventBody::ChangeSeen { change }, verdict(id, text, kind)]).await;
+        let kind = VerdictKind::Held {
+            until: None,
+            repository: name.as_str().into(),
+            branch: "main".into(),
+            revision: revision(1),
+        };
+        world.happen(vec![EventBody::ChangeSeen { change }, verdict(id, &name, kind)]).await;
     }
     let events = world.store.reader().events_after(Seq(0), 100).await.unwrap();
     let mut folded = gristmill_schedulers::State::default();

@@ -143,6 +143,7 @@ impl World {
         let (store, engine) = runtime.block_on(async {
             let store = Arc::new(Store::open(&folder.path().join("db")).await.unwrap());
             let options = Options {
+                leads: true,
                 store: Arc::clone(&store),
                 clock: Arc::clone(&hands) as Arc<dyn Clock>,
                 dispatch: Arc::new(Nobody),
