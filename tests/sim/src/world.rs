@@ -548,6 +548,14 @@ impl World {
             self.after(Duration::ZERO, Due::Turn(front, life));
             self.after(Duration::ZERO, Due::Commit(front, life));
         }
+        self.config = self.config % (self.configs.len() / 2) + self.configs.len() / 2;
+        let catalog = Arc::clone(&self.configs[self.config].catalog);
+        self.wishes.push(Wish {
+            input: Input::Activate { catalog, text: String::new() },
+            once: Some(Once { key: "calm".to_owned(), request_sha256: "calm".to_owned() }),
+            is_over: false,
+        });
+        self.after(Duration::from_secs(1), Due::Wish(self.wishes.len() - 1));
         for worker in 0..self.workers.len() {
             self.workers[worker].frozen = None;
             if !self.workers[worker].is_alive {
