@@ -486,7 +486,7 @@ impl World {
         let pending = master.pending.iter_mut().flat_map(|pending| &mut pending.answers).map(|(asker, _)| asker);
         let askers: Vec<Asker> = letters
             .chain(pending)
-            .filter(|asker| !matches!(asker, Asker::Boot { .. }))
+            .filter(|asker| !asker.is_within())
             .map(|asker| std::mem::replace(asker, Asker::Nobody))
             .collect();
         for asker in askers {
@@ -508,6 +508,8 @@ impl World {
         if self.masters[index].is(life) && self.frozen(index).is_none() {
             self.note(|| format!("master {index}: goes on"));
             self.masters[index].frozen = None;
+            // What it noticed of workers before it stood still says nothing about now: they may have come back elsewhere.
+            self.masters[index].inbox.retain(|letter| !matches!(letter.inputs.first(), Some(Input::Gone { .. })));
             self.want_turn(index);
         }
         Ok(())

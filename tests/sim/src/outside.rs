@@ -131,6 +131,7 @@ impl World {
         if is_seen && sighting.updates.is_empty() && !fails {
             return;
         }
+        self.note(|| format!("source: {repository} has {} refs that moved", sighting.updates.len()));
         let wait = self.chances.source.millis(1, 3_000);
         let asker = Asker::Look { repository: repository.clone(), again };
         let (master, life) = (self.front, self.masters[self.front].life);

@@ -59,7 +59,7 @@ faults! {
     /// The service dies between two operations.
     MasterCrash "master-crash" 0.0002 0.01;
     /// The service stands still; another one is started on the same store, and the first wakes up again.
-    MasterFreeze "master-freeze" 0.0001 0.002;
+    MasterFreeze "master-freeze" 0.0005 0.01;
     /// The store is busy: nothing is committed.
     StoreBusy "store-busy" 0.001 0.05;
     /// The store does not say whether it committed.
@@ -181,7 +181,7 @@ impl Size {
             push_every,
             // Even on a scale of powers: some people are never satisfied.
             person_every: Duration::from_secs_f64(40.0 * 50_f64.powf(draw.unit())),
-            reload_every: draw.span(Duration::from_secs(900), Duration::from_secs(7_200)),
+            reload_every: draw.span(Duration::from_secs(300), Duration::from_secs(7_200)),
             step,
             failures: *draw.pick(&[0.02, 0.1, 0.3]),
             safety,

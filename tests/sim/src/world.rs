@@ -135,6 +135,13 @@ pub(crate) enum Asker {
     Note { master: usize, life: u32, message: MessageId },
 }
 
+impl Asker {
+    /// Says whether it is a part of the master itself, which stands still with it.
+    pub(crate) fn is_within(&self) -> bool {
+        matches!(self, Self::Boot { .. } | Self::Announcer { .. } | Self::Claim { .. } | Self::Note { .. })
+    }
+}
+
 /// What lies in a master's inbox: inputs that were said together.
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {

@@ -277,7 +277,7 @@ impl Checker {
         must(!waits, "S12", || format!("build {build} still waits for buildset {child}, which is complete"))?;
         let outcome = row.steps.get(&step).and_then(|(outcome, _)| *outcome);
         // A worker may end the step that waits; then nobody wants the child any more.
-        let was_ended = done.outcome == Some(Outcome::Cancelled) && outcome.is_some();
+        let was_ended = self.impatient.contains(&build);
         let is_gone = row.build.state == BuildState::Finished || row.build.cancel.is_some();
         let is_own = is_gone || was_ended || outcome == done.outcome;
         must(is_own, "S12", || {

@@ -85,6 +85,10 @@ impl Checker {
                 format!("{worker} does not hold build {build} under epoch {epoch}, and was heard")
             })?;
             must(!(holds && is_refused), "S9", || format!("{worker} holds build {build}, and was refused"))?;
+            if own.iter().any(|body| matches!(body, EventBody::BuildResumed { build: resumed, .. } if resumed == build))
+            {
+                self.impatient.insert(*build);
+            }
             if holds && ended.is_some_and(Outcome::is_good) {
                 self.s10_first_wins(store, *build, own)?;
             }

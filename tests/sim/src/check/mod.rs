@@ -127,6 +127,8 @@ pub(crate) struct Checker {
     leases: BTreeMap<BuildId, (WorkerName, i64)>,
     /// What the last good build of a builder on a branch contained.
     good: BTreeMap<(BuilderName, String), BTreeMap<RepositoryName, ChangeId>>,
+    /// Builds whose worker ended the step that waited, instead of waiting.
+    impatient: BTreeSet<BuildId>,
     turn: Touched,
 }
 
@@ -152,6 +154,7 @@ impl Checker {
             cursor: Seq(0),
             leases: BTreeMap::new(),
             good: BTreeMap::new(),
+            impatient: BTreeSet::new(),
             turn: Touched::default(),
         }
     }
