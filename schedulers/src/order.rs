@@ -70,13 +70,19 @@ pub fn standing(
 /// Says again that the last step of a running build is over, if it is one that its worker waits for.
 fn resume(state: &State, open: &OpenBuild) -> Option<WorkerCommand> {
     let build = &open.build;
-    let (step, outcome) = open.steps.last_key_value()?;
     let recipe = state.recipes.get(&state.requests.get(&build.request)?.recipe)?;
-    let action = &recipe.steps.get(usize::try_from(*step).ok()?)?.action;
+    // A worker may have spoken of steps that its recipe does not have.
+    let known = open
+        .steps
+        .iter()
+        .rev()
+        .find_map(|(number, outcome)| Some((*number, *outcome, recipe.steps.get(usize::try_from(*number).ok()?)?)));
+    let (step, outcome, recipe) = known?;
+    let action = &recipe.action;
     let is_waited_for = build.state == BuildState::Running && matches!(action, StepAction::Trigger { wait: true, .. });
-    let outcome = (*outcome).filter(|_| is_waited_for)?;
+    let outcome = outcome.filter(|_| is_waited_for)?;
     let summary = format!("what it triggered ended with {outcome}");
-    Some(WorkerCommand::Resume { build: build.id, epoch: build.epoch, step: Some(*step), outcome, summary })
+    Some(WorkerCommand::Resume { build: build.id, epoch: build.epoch, step: Some(step), outcome, summary })
 }
 
 /// Writes the order of an open build: everything is frozen in it.

@@ -1,7 +1,7 @@
 //! Sightings: what sources noticed becomes changes, by compare-and-set on the tip (S2).
 
 use gristmill_model::{
-    Change, ChangeId, EventBody, RefName, RefUpdate, RepositoryName, Revision, Sighting, Via, mutant,
+    Change, ChangeId, EventBody, Movement, RefName, RefUpdate, RepositoryName, Revision, Sighting, Via, mutant,
 };
 
 use crate::judge;
@@ -32,6 +32,7 @@ pub fn sight(turn: &mut Turn<'_>, sighting: Sighting) -> Sighted {
         } else if is_first && !build_first_sight {
             record_tip(turn, &sighting.repository, &update);
         } else {
+            let update = if is_first { starting_from_tip(turn, &sighting.repository, update) } else { update };
             accept(turn, &sighting.repository, sighting.via, update, &mut sighted);
         }
     }
@@ -76,6 +77,18 @@ fn record_tip(turn: &mut Turn<'_>, repository: &RepositoryName, update: &RefUpda
     }
 }
 
+/// Has a movement begin where its ref was accepted to be. Whoever looks for the first time starts from nothing, although a
+/// webhook may have told of a ref before: what it was is known here, how it got from there to where it is nobody has said.
+fn starting_from_tip(turn: &Turn<'_>, repository: &RepositoryName, mut update: RefUpdate) -> RefUpdate {
+    let tip = turn.state.tips.get(repository).and_then(|tips| tips.get(&update.reference));
+    if let (None, Some(accepted)) = (&update.old, tip.and_then(|tip| tip.revision.as_ref())) {
+        update.old = Some(accepted.clone());
+        update.movement = Movement::Moved;
+        update.incomplete = true;
+    }
+    update
+}
+
 fn accept(turn: &mut Turn<'_>, repository: &RepositoryName, via: Via, update: RefUpdate, sighted: &mut Sighted) {
     let tip = turn.state.tips.get(repository).and_then(|tips| tips.get(&update.reference));
     let accepted: Option<&Revision> = tip.and_then(|tip| tip.revision.as_ref());
@@ -102,4 +115,57 @@ fn accept(turn: &mut Turn<'_>, repository: &RepositoryName, via: Via, update: Re
     sighted.changes.push(change.id);
     turn.emit(EventBody::ChangeSeen { change: change.clone() });
     judge::judge(turn, &change);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use gristmill_model::{Catalog, Place, Repository, Timestamp};
+
+    use super::*;
+    use crate::state::State;
+
+    fn catalog() -> Catalog {
+        let repository = Repository {
+            url: "/srv/app.git".to_owned(),
+            branches: None,
+            tags: false,
+            default_branch: "main".to_owned(),
+            poll: Duration::from_secs(60),
+            webhook: None,
+            credentials: None,
+            build_first_sight: true,
+            place: Place::default(),
+        };
+        Catalog { repositories: [("app".into(), repository)].into(), ..Catalog::default() }
+    }
+
+    fn sighting(via: Via, first_sight: bool, new: &str) -> Sighting {
+        let update = RefUpdate {
+            reference: RefName::of_branch("main"),
+            old: None,
+            new: Some(new.into()),
+            movement: Movement::Created,
+            commits: Vec::new(),
+            incomplete: false,
+        };
+        Sighting { repository: "app".into(), via, first_sight, updates: vec![update] }
+    }
+
+    #[test]
+    fn a_first_look_after_a_webhook_starts_from_what_that_told() {
+        let (catalog, mut state) = (catalog(), State::default());
+        let mut turn = Turn::new(&catalog, &mut state, Timestamp::from_seconds(1));
+        assert_eq!(sight(&mut turn, sighting(Via::Webhook, false, "a1")).changes.len(), 1);
+        // It moves on, nobody tells, and only then somebody looks for the first time.
+        let sighted = sight(&mut turn, sighting(Via::Poll, true, "a2"));
+        assert_eq!((sighted.changes.len(), sighted.look_again.len()), (1, 0));
+        assert!(turn.state.repositories["app"].seen, "it need not be looked at for the first time for ever");
+        let moved = turn.events.iter().rev().find_map(|body| match body {
+            EventBody::ChangeSeen { change } => Some((change.old.clone(), change.movement, change.incomplete)),
+            _ => None,
+        });
+        assert_eq!(moved, Some((Some("a1".into()), Movement::Moved, true)));
+    }
 }

@@ -18,23 +18,23 @@ use crate::profile::Size;
 use crate::rng::Rng;
 
 /// The notifier whose messages may be repeated.
-pub const MAIL: &str = "mail";
+pub(crate) const MAIL: &str = "mail";
 /// The notifier whose messages may not.
-pub const IRC: &str = "irc";
+pub(crate) const IRC: &str = "irc";
 /// The channel that hears of everything that broke and was fixed.
-pub const CHANNEL: &str = "#all";
+pub(crate) const CHANNEL: &str = "#all";
 
 /// Which changes a scheduler asks for, in plain words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// Of this repository.
-    pub repository: Option<String>,
+    pub(crate) repository: Option<String>,
     /// Of branches (or tags) that begin so.
-    pub branch: Option<&'static str>,
+    pub(crate) branch: Option<&'static str>,
     /// With a file in this folder.
-    pub folder: Option<&'static str>,
+    pub(crate) folder: Option<&'static str>,
     /// Of tags.
-    pub tags: bool,
+    pub(crate) tags: bool,
 }
 
 impl Wish {
@@ -59,7 +59,7 @@ impl Wish {
     }
 
     /// Says whether a change is asked for.
-    pub fn wants(&self, change: &Change) -> bool {
+    pub(crate) fn wants(&self, change: &Change) -> bool {
         let name = change.reference.short();
         let is_tag = change.reference.tag().is_some();
         let in_folder = |folder: &str| {
@@ -78,15 +78,16 @@ impl Wish {
 
 /// A catalog and what its rules mean.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The catalog.
-    pub catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<Catalog>,
     /// What each scheduler asks for.
-    pub wishes: BTreeMap<SchedulerName, Wish>,
+    pub(crate) wishes: BTreeMap<SchedulerName, Wish>,
 }
 
-/// Makes a seed's configurations.
-pub fn generate(rng: &Rng, size: &Size) -> Vec<Arc<Config>> {
+/// Makes a seed's configurations, and after them each once more without what the clock sets off: those are put in force
+/// for the second phase, so that an overloaded world comes to its end.
+pub(crate) fn generate(rng: &Rng, size: &Size) -> Vec<Arc<Config>> {
     let mut rng = rng.fork("config");
     let count = rng.between(1, 4);
     let mut configs = Vec::new();
@@ -96,9 +97,10 @@ pub fn generate(rng: &Rng, size: &Size) -> Vec<Arc<Config>> {
         if version > 0 {
             draft.vary(&mut rng);
         }
-        configs.push(Arc::new(draft.finish(version)));
+        configs.push(draft);
     }
-    configs
+    let calm = configs.iter().map(Draft::calm).collect::<Vec<_>>();
+    configs.into_iter().chain(calm).enumerate().map(|(version, draft)| Arc::new(draft.finish(version))).collect()
 }
 
 /// A configuration in the making.
@@ -246,11 +248,11 @@ impl Draft {
                 SchedulerKind::AnyBranch { quiet }
             }
             5 => {
-                SchedulerKind::Periodic { every: rng.span(Duration::from_secs(300), Duration::from_secs(3600)), target }
+                SchedulerKind::Periodic { every: rng.span(Duration::from_secs(120), Duration::from_secs(1800)), target }
             }
             6 => {
-                let cron = rng.pick(&["30 2 * * *", "*/20 * * * *", "15 * * * *", "0 1,2,3 * * *"]).to_string();
-                let timezone = rng.pick(&["UTC", "Europe/Berlin"]).to_string();
+                let cron = rng.pick(&["30 2 * * *", "30 2 * * *", "*/20 * * * *", "0 1,2,3 * * *"]).to_string();
+                let timezone = rng.pick(&["UTC", "Europe/Berlin", "Europe/Berlin"]).to_string();
                 SchedulerKind::Nightly { cron, timezone, target }
             }
             7 => {
@@ -258,9 +260,12 @@ impl Draft {
                 return (SchedulerKind::Force { parameters }, Wish::default());
             }
             _ => {
+                // Not the one that steps trigger: whoever depends on it and triggers it goes on for ever.
+                let known: Vec<&SchedulerName> =
+                    self.schedulers.keys().filter(|name| name.as_str() != "called").collect();
                 let mut upstream: Vec<SchedulerName> = Vec::new();
                 for _ in 0..rng.between(1, 2) {
-                    let name = rng.pick(&self.schedulers.keys().collect::<Vec<_>>()).to_owned().clone();
+                    let name = (*rng.pick(&known)).clone();
                     if !upstream.contains(&name) {
                         upstream.push(name);
                     }
@@ -282,10 +287,9 @@ impl Draft {
                 self.remove(name);
             } else if rng.chance(0.15)
                 && let Some((scheduler, _)) = self.schedulers.get_mut(name)
+                && let SchedulerKind::Branch { quiet } | SchedulerKind::AnyBranch { quiet } = &mut scheduler.kind
             {
-                if let SchedulerKind::Branch { quiet } | SchedulerKind::AnyBranch { quiet } = &mut scheduler.kind {
-                    *quiet = None;
-                }
+                *quiet = None;
             }
         }
         for recipe in self.builders.values_mut() {
@@ -293,6 +297,19 @@ impl Draft {
                 recipe.environment.insert("LEVEL".to_owned(), rng.below(3).to_string());
             }
         }
+    }
+
+    /// Makes the same without what the clock sets off.
+    fn calm(&self) -> Self {
+        let mut calm = self.clone();
+        let is_timed =
+            |kind: &SchedulerKind| matches!(kind, SchedulerKind::Periodic { .. } | SchedulerKind::Nightly { .. });
+        let timed: Vec<SchedulerName> =
+            self.schedulers.iter().filter(|(_, (one, _))| is_timed(&one.kind)).map(|(name, _)| name.clone()).collect();
+        for name in timed {
+            calm.remove(&name);
+        }
+        calm
     }
 
     /// Removes a scheduler and what depends on it.

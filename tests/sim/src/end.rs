@@ -35,6 +35,9 @@ impl World {
         if !self.workers.iter().all(|worker| worker.link.is_some()) {
             return Some("a worker is not connected".to_owned());
         }
+        if let Some(wish) = self.wishes.iter().find(|wish| wish.once.is_some() && !wish.is_over) {
+            return Some(format!("a person asks again and again, and is not answered: {:?}", wish.input));
+        }
         let is_late = |row: &crate::store::rows::MessageRow| {
             row.state == MessageState::Due && row.due.after(SENT_WITHIN) < self.now
         };

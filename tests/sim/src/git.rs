@@ -20,7 +20,7 @@ struct Push {
 
 /// One repository.
 #[derive(Debug, Clone, Default)]
-pub struct Repository {
+pub(crate) struct Repository {
     /// All pushes of each ref, oldest first.
     refs: BTreeMap<RefName, Vec<Push>>,
     /// Revisions given out.
@@ -29,26 +29,26 @@ pub struct Repository {
 
 /// All repositories.
 #[derive(Debug, Clone, Default)]
-pub struct Git(pub BTreeMap<RepositoryName, Repository>);
+pub(crate) struct Git(pub BTreeMap<RepositoryName, Repository>);
 
 impl Repository {
     /// Gives where a ref is.
-    pub fn tip(&self, name: &RefName) -> Option<&Revision> {
+    pub(crate) fn tip(&self, name: &RefName) -> Option<&Revision> {
         self.refs.get(name)?.last()?.to.as_ref()
     }
 
     /// Lists the refs that were ever there, with where they are.
-    pub fn tips(&self) -> impl Iterator<Item = (&RefName, Option<&Revision>)> {
+    pub(crate) fn tips(&self) -> impl Iterator<Item = (&RefName, Option<&Revision>)> {
         self.refs.iter().map(|(name, pushes)| (name, pushes.last().and_then(|push| push.to.as_ref())))
     }
 
     /// Says whether a ref was ever at a revision (or gone).
-    pub fn was_at(&self, name: &RefName, revision: Option<&Revision>) -> bool {
+    pub(crate) fn was_at(&self, name: &RefName, revision: Option<&Revision>) -> bool {
         self.refs.get(name).is_some_and(|pushes| pushes.iter().any(|push| push.to.as_ref() == revision))
     }
 
     /// Pushes something, and gives the movement as a complete webhook would tell it.
-    pub fn push(&mut self, rng: &mut Rng, repository: &str, now: Timestamp) -> RefUpdate {
+    pub(crate) fn push(&mut self, rng: &mut Rng, repository: &str, now: Timestamp) -> RefUpdate {
         let (name, is_delete) = self.choose(rng);
         let old = self.tip(&name).cloned();
         let is_delete = is_delete && old.is_some();
@@ -107,7 +107,7 @@ impl Repository {
     }
 
     /// Compares what was accepted with what is, as a sweep does.
-    pub fn sweep(&self, accepted: Option<&Tips>) -> Vec<RefUpdate> {
+    pub(crate) fn sweep(&self, accepted: Option<&Tips>) -> Vec<RefUpdate> {
         let known = |name: &RefName| accepted.and_then(|tips| tips.get(name)).and_then(Option::as_ref);
         self.refs.keys().filter_map(|name| self.update(name, known(name))).collect()
     }

@@ -230,22 +230,30 @@ fn hunt(_: &Arguments) -> ExitCode {
 
 #[cfg(feature = "mutants")]
 fn hunt(arguments: &Arguments) -> ExitCode {
-    let wanted: Vec<_> = gristmill_sim::MUTANTS
-        .iter()
-        .filter(|mutant| arguments.only.is_none_or(|only| only == mutant.number))
-        .collect();
-    let mut is_good = true;
-    for mutant in wanted {
-        let found = gristmill_sim::hunt(mutant, arguments.seeds_max);
-        match found {
-            Some((seeds, violation)) => {
-                println!("{:>4}  {:<58} {:<5} after {seeds} seeds", mutant.number, mutant.name, violation.rule)
-            }
-            None => {
-                is_good = false;
-                println!("{:>4}  {:<58} not found in {} seeds", mutant.number, mutant.name, arguments.seeds_max);
+    let is_wanted = |mutant: &&gristmill_sim::Mutant| arguments.only.is_none_or(|only| only == mutant.number);
+    let wanted: Vec<_> = gristmill_sim::MUTANTS.iter().filter(is_wanted).collect();
+    let (next, missed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let search = || {
+        // Each thread has its own bug switched on.
+        while let Some(mutant) = wanted.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
+        {
+            match gristmill_sim::hunt(mutant, arguments.seeds_max) {
+                Some((seeds, violation)) => {
+                    println!("{:>4}  {:<58} {:<7} after {seeds} seeds", mutant.number, mutant.name, violation.rule);
+                }
+                None => {
+                    missed.fetch_add(1, Ordering::Relaxed);
+                    println!("{:>4}  {:<58} not found in {} seeds", mutant.number, mutant.name, arguments.seeds_max);
+                }
             }
         }
-    }
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.threads.max(1) {
+            scope.spawn(search);
+        }
+    });
+    let missed = missed.into_inner();
+    println!("{} of {} deliberate bugs found", wanted.len() as u64 - missed, wanted.len());
+    if missed == 0 && !wanted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

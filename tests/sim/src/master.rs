@@ -32,15 +32,15 @@ const JUMP_MAX: Duration = Duration::from_secs(600);
 
 /// One run of the service, and its next ones.
 #[derive(Debug, Default)]
-pub struct Master {
+pub(crate) struct Master {
     /// How often it was started.
-    pub life: u32,
+    pub(crate) life: u32,
     /// Whether it runs.
-    pub is_alive: bool,
+    pub(crate) is_alive: bool,
     /// Whether its configuration is in force, so that it takes what others say.
-    pub is_ready: bool,
+    pub(crate) is_ready: bool,
     /// Until when it stands still.
-    pub frozen: Option<Timestamp>,
+    pub(crate) frozen: Option<Timestamp>,
     pub(crate) state: State,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) inbox: VecDeque<Letter>,
@@ -67,13 +67,13 @@ pub struct Master {
 
 /// What was said in a turn, and what came of it: for the checker.
 #[derive(Debug, Clone)]
-pub struct Heard {
+pub(crate) struct Heard {
     /// What was said.
-    pub said: Said,
+    pub(crate) said: Said,
     /// What was answered.
-    pub reply: Result<Reply, NoAnswer>,
+    pub(crate) reply: Result<Reply, NoAnswer>,
     /// The events that it set off, by their place in the turn.
-    pub events: Range<usize>,
+    pub(crate) events: Range<usize>,
 }
 
 /// Who gets which answer once a turn is committed.
@@ -89,7 +89,7 @@ struct Pending {
 
 impl Master {
     /// Says whether it takes what others say.
-    pub fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         self.is_alive && self.is_ready && self.frozen.is_none()
     }
 
@@ -193,7 +193,7 @@ impl World {
             master.alone = master.alone.saturating_sub(1);
             let mut answer = Ok(Reply::Done);
             for input in letter.inputs {
-                let said = Said::of(&input, &letter.asker);
+                let said = Said::of(&input);
                 let before = round.events();
                 let once = letter.once.clone();
                 let reads = once.is_some() || matches!(input, Input::Deliver(_));
@@ -212,7 +212,7 @@ impl World {
         }
         let rounded = round.finish(&|_, _| None);
         if rounded.draft.is_empty() {
-            self.checker.turned(&heard, &[])?;
+            self.checker.turned(&self.store, &heard, &[])?;
             self.dispatch(index, rounded.commands);
             self.reply(answers);
             self.sleep(index);
@@ -247,11 +247,9 @@ impl World {
         }
         let Some(Pending { rounded, answers, heard }) = self.masters[index].pending.take() else { return Ok(()) };
         let result = self.write(index, &rounded.draft, &heard)?;
-        if result.is_ok() || matches!(result, Err(CommitError::Unknown)) {
-            if self.faults.come(Fault::MasterCrash) {
-                self.die_with(index, answers, "dies after it committed");
-                return Ok(());
-            }
+        if matches!(result, Ok(()) | Err(CommitError::Unknown)) && self.faults.come(Fault::MasterCrash) {
+            self.die_with(index, answers, "dies after it committed");
+            return Ok(());
         }
         match result {
             Ok(()) => {
@@ -322,7 +320,7 @@ impl World {
             self.store.append(event).map_err(|rule| Violation::new("S10", format!("the tables refuse it: {rule}")))?;
         }
         self.stats.commits += 1;
-        self.checker.turned(heard, &draft.events)?;
+        self.checker.turned(&self.store, heard, &draft.events)?;
         self.checker.committed(&self.store)?;
         self.checker.same_as_memory(&self.folded, &self.masters[index].state, &self.store)?;
         Ok(if is_unknown { Err(CommitError::Unknown) } else { Ok(()) })
@@ -488,7 +486,7 @@ impl World {
         let pending = master.pending.iter_mut().flat_map(|pending| &mut pending.answers).map(|(asker, _)| asker);
         let askers: Vec<Asker> = letters
             .chain(pending)
-            .filter(|asker| !matches!(asker, Asker::Boot { .. }))
+            .filter(|asker| !asker.is_within())
             .map(|asker| std::mem::replace(asker, Asker::Nobody))
             .collect();
         for asker in askers {
@@ -510,6 +508,8 @@ impl World {
         if self.masters[index].is(life) && self.frozen(index).is_none() {
             self.note(|| format!("master {index}: goes on"));
             self.masters[index].frozen = None;
+            // What it noticed of workers before it stood still says nothing about now: they may have come back elsewhere.
+            self.masters[index].inbox.retain(|letter| !matches!(letter.inputs.first(), Some(Input::Gone { .. })));
             self.want_turn(index);
         }
         Ok(())

@@ -17,12 +17,10 @@ use crate::world::{Asker, Due, NoAnswer, Wish, World};
 const POLL: Duration = Duration::from_secs(60);
 /// How often a look is repeated because what was accepted had moved meanwhile.
 const LOOK_AGAIN_MAX: u32 = 5;
-/// How often a person says the same again.
-const ASKED_MAX: usize = 40;
 
 /// The targets of messages, and what they have accepted.
 #[derive(Debug, Default)]
-pub struct Target {
+pub(crate) struct Target {
     /// How often each key was accepted, with the message's number.
     pub(crate) keys: BTreeMap<String, u64>,
     /// All that was accepted, repeats included.
@@ -133,6 +131,7 @@ impl World {
         if is_seen && sighting.updates.is_empty() && !fails {
             return;
         }
+        self.note(|| format!("source: {repository} has {} refs that moved", sighting.updates.len()));
         let wait = self.chances.source.millis(1, 3_000);
         let asker = Asker::Look { repository: repository.clone(), again };
         let (master, life) = (self.front, self.masters[self.front].life);
@@ -230,9 +229,7 @@ impl World {
             Err(NoAnswer::Lost) if wish.once.is_none() => wish.is_over = true,
             Err(NoAnswer::Lost) => {
                 let wait = self.chances.people.millis(500, 10_000);
-                if number + ASKED_MAX > self.wishes.len() {
-                    self.after(wait, Due::Wish(number));
-                }
+                self.after(wait, Due::Wish(number));
             }
         }
         Ok(())
@@ -250,7 +247,7 @@ impl World {
             self.ask(Asker::Nobody, vec![Input::Refuse { problems }], None);
             return;
         }
-        self.config = self.chances.people.below(self.configs.len());
+        self.config = self.chances.people.below(self.configs.len() / 2);
         let catalog = std::sync::Arc::clone(&self.configs[self.config].catalog);
         self.note(|| format!("person: puts {} in force", catalog.hash));
         self.ask(Asker::Nobody, vec![Input::Activate { catalog, text: String::new() }], None);

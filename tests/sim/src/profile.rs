@@ -59,7 +59,7 @@ faults! {
     /// The service dies between two operations.
     MasterCrash "master-crash" 0.0002 0.01;
     /// The service stands still; another one is started on the same store, and the first wakes up again.
-    MasterFreeze "master-freeze" 0.0001 0.002;
+    MasterFreeze "master-freeze" 0.0005 0.01;
     /// The store is busy: nothing is committed.
     StoreBusy "store-busy" 0.001 0.05;
     /// The store does not say whether it committed.
@@ -78,22 +78,22 @@ faults! {
 
 /// How often each fault comes, and what chance says of each opportunity.
 #[derive(Debug, Clone)]
-pub struct Faults {
+pub(crate) struct Faults {
     rates: Vec<f64>,
     streams: Vec<Rng>,
     /// Faults that are left out, by their number in this run.
     suppressed: BTreeSet<u32>,
     /// Faults so far, suppressed ones included.
-    pub count: u32,
+    pub(crate) count: u32,
     /// Faults that happened.
-    pub injected: u64,
+    pub(crate) injected: u64,
     /// Whether anything may fail at all.
-    pub on: bool,
+    pub(crate) on: bool,
 }
 
 impl Faults {
     /// Draws which faults exist. `disabled` ones do not; `suppressed` ones are passed over one by one.
-    pub fn draw(rng: &Rng, disabled: &BTreeSet<Fault>, suppressed: BTreeSet<u32>) -> Self {
+    pub(crate) fn draw(rng: &Rng, disabled: &BTreeSet<Fault>, suppressed: BTreeSet<u32>) -> Self {
         let mut draw = rng.fork("faults");
         // One seed in eight is healthy: it must stay fast, and it finds what needs no fault.
         let share = *draw.pick(&[0.0, 0.15, 0.3, 0.3, 0.5, 0.5, 0.8, 1.0]);
@@ -110,7 +110,7 @@ impl Faults {
     }
 
     /// Makes none but the given ones come, each with its probability.
-    pub fn only(rng: &Rng, wanted: &[(Fault, f64)], suppressed: BTreeSet<u32>) -> Self {
+    pub(crate) fn only(rng: &Rng, wanted: &[(Fault, f64)], suppressed: BTreeSet<u32>) -> Self {
         let rate = |fault: &Fault| wanted.iter().find(|(one, _)| one == fault).map_or(0.0, |(_, rate)| *rate);
         let rates = Fault::ALL.iter().map(rate).collect();
         let streams = Fault::ALL.iter().map(|fault| rng.fork(fault.as_str())).collect();
@@ -118,7 +118,7 @@ impl Faults {
     }
 
     /// Says whether a fault comes at this opportunity.
-    pub fn come(&mut self, fault: Fault) -> bool {
+    pub(crate) fn come(&mut self, fault: Fault) -> bool {
         let index = fault as usize;
         if !self.on || self.rates[index] <= 0.0 || !self.streams[index].chance(self.rates[index]) {
             return false;
@@ -132,44 +132,39 @@ impl Faults {
     }
 
     /// Gives the chances that belong to a kind of fault, such as for how long it lasts.
-    pub fn chances(&mut self, fault: Fault) -> &mut Rng {
+    pub(crate) fn chances(&mut self, fault: Fault) -> &mut Rng {
         &mut self.streams[fault as usize]
-    }
-
-    /// Names the kinds that exist.
-    pub fn kinds(&self) -> impl Iterator<Item = Fault> + '_ {
-        Fault::ALL.iter().copied().filter(|fault| self.rates[*fault as usize] > 0.0)
     }
 }
 
 /// How big a world is, and how much happens in it.
 #[derive(Debug, Clone)]
-pub struct Size {
+pub(crate) struct Size {
     /// Repositories.
-    pub repositories: usize,
+    pub(crate) repositories: usize,
     /// Builders.
-    pub builders: usize,
+    pub(crate) builders: usize,
     /// Schedulers.
-    pub schedulers: usize,
+    pub(crate) schedulers: usize,
     /// Workers.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// The mean time between two pushes.
-    pub push_every: Duration,
+    pub(crate) push_every: Duration,
     /// The mean time between two acts of people.
-    pub person_every: Duration,
+    pub(crate) person_every: Duration,
     /// The mean time between two reloads of the configuration.
-    pub reload_every: Duration,
+    pub(crate) reload_every: Duration,
     /// The mean time that a step takes.
-    pub step: Duration,
+    pub(crate) step: Duration,
     /// How often a step fails.
-    pub failures: f64,
+    pub(crate) failures: f64,
     /// How long the first phase lasts, in which anything may fail.
-    pub safety: Duration,
+    pub(crate) safety: Duration,
 }
 
 impl Size {
     /// Draws a size; `hours` replaces the length of the first phase.
-    pub fn draw(rng: &Rng, hours: Option<f64>) -> Self {
+    pub(crate) fn draw(rng: &Rng, hours: Option<f64>) -> Self {
         let mut draw = rng.fork("size");
         let drawn = draw.span(Duration::from_secs(5_400), Duration::from_secs(14_400));
         let safety = hours.map_or(drawn, |hours| Duration::from_secs_f64(hours * 3600.0));
@@ -184,8 +179,9 @@ impl Size {
             schedulers,
             workers,
             push_every,
-            person_every: draw.span(Duration::from_secs(200), Duration::from_secs(2_000)),
-            reload_every: draw.span(Duration::from_secs(900), Duration::from_secs(7_200)),
+            // Even on a scale of powers: some people are never satisfied.
+            person_every: Duration::from_secs_f64(40.0 * 50_f64.powf(draw.unit())),
+            reload_every: draw.span(Duration::from_secs(300), Duration::from_secs(7_200)),
             step,
             failures: *draw.pick(&[0.02, 0.1, 0.3]),
             safety,

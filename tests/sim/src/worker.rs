@@ -15,23 +15,23 @@ use crate::world::{Asker, Due, Lease, World};
 
 /// A worker, and its next lives.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Its name.
-    pub name: WorkerName,
+    pub(crate) name: WorkerName,
     /// What it is.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// How many builds it runs at once.
-    pub slots: u32,
+    pub(crate) slots: u32,
     /// Whether it runs.
-    pub is_alive: bool,
+    pub(crate) is_alive: bool,
     /// How often it was started.
-    pub life: u32,
+    pub(crate) life: u32,
     /// Until when it stands still.
-    pub frozen: Option<Timestamp>,
+    pub(crate) frozen: Option<Timestamp>,
     /// The master (and its life) that it is connected to.
-    pub link: Option<(usize, u32)>,
+    pub(crate) link: Option<(usize, u32)>,
     /// How often it introduced itself.
-    pub session: u32,
+    pub(crate) session: u32,
     held: BTreeMap<Lease, Run>,
     ended: BTreeSet<Lease>,
 }
@@ -53,7 +53,7 @@ struct Run {
 
 impl Worker {
     /// Makes a worker.
-    pub fn new(index: usize, rng: &mut Rng) -> Self {
+    pub(crate) fn new(index: usize, rng: &mut Rng) -> Self {
         let os = if index == 0 || rng.chance(0.6) { "linux" } else { "mac" };
         // Whatever a builder may require is there at least once: the first two are never alike.
         let os = if index == 1 { "mac" } else { os };
@@ -278,7 +278,7 @@ impl World {
         match outcome {
             Outcome::Success | Outcome::Warnings | Outcome::Skipped => self.begin_step(index, lease),
             Outcome::Retry | Outcome::Cancelled => {
-                self.finish_run(index, lease, Outcome::Failure, Some(Cause::Dependency))
+                self.finish_run(index, lease, Outcome::Failure, Some(Cause::Dependency));
             }
             bad => self.finish_run(index, lease, bad, cause),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gristmill_model::{
     BuildId, BuildState, Buildset, BuildsetId, Cause, Condition, Edge, Graph, NeedMode, NodeName, Outcome, Request,
-    RequestState, Scheduler, SchedulerKind, SchedulerName, SourceStamp, StepAction, Trigger,
+    RequestState, Scheduler, SchedulerKind, SourceStamp, StepAction, Trigger,
 };
 
 use super::{Checked, Checker, Violation, must};
@@ -77,6 +77,7 @@ impl Checker {
         found.sort_unstable();
         wanted.sort_unstable();
         must(found == wanted, "S22", || format!("buildset {id} has other edges than its graph"))?;
+        must(is_acyclic(&scheduler.graph), "S13", || format!("the graph of {} has a cycle", buildset.scheduler))?;
         self.s13_bounded(store, buildset)
     }
 
@@ -276,7 +277,7 @@ impl Checker {
         must(!waits, "S12", || format!("build {build} still waits for buildset {child}, which is complete"))?;
         let outcome = row.steps.get(&step).and_then(|(outcome, _)| *outcome);
         // A worker may end the step that waits; then nobody wants the child any more.
-        let was_ended = done.outcome == Some(Outcome::Cancelled) && outcome.is_some();
+        let was_ended = self.impatient.contains(&build);
         let is_gone = row.build.state == BuildState::Finished || row.build.cancel.is_some();
         let is_own = is_gone || was_ended || outcome == done.outcome;
         must(is_own, "S12", || {
@@ -397,7 +398,7 @@ fn primary(store: &Store, buildset: &Buildset, scheduler: &Scheduler) -> Option<
 }
 
 /// Says whether a graph has no cycle (S13), by taking away what needs nothing until nothing is left.
-pub(crate) fn is_acyclic(graph: &Graph) -> bool {
+fn is_acyclic(graph: &Graph) -> bool {
     let mut left: Vec<&NodeName> = graph.keys().collect();
     while !left.is_empty() {
         let before = left.len();
@@ -412,15 +413,4 @@ pub(crate) fn is_acyclic(graph: &Graph) -> bool {
         }
     }
     true
-}
-
-/// Names the schedulers of a catalog that are no graph.
-pub(crate) fn cyclic(config: &Config) -> Vec<&SchedulerName> {
-    config
-        .catalog
-        .schedulers
-        .iter()
-        .filter(|(_, scheduler)| !is_acyclic(&scheduler.graph))
-        .map(|(name, _)| name)
-        .collect()
 }

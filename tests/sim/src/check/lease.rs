@@ -74,9 +74,9 @@ impl Checker {
 
     /// S9: what is said under a lease that is not one's own changes nothing and is refused; under one's own it is taken.
     /// L9: what a worker still has when it introduces itself stays its own.
-    pub(super) fn s9_fencing(&mut self, heard: &Heard, events: &[EventBody]) -> Checked {
+    pub(super) fn s9_fencing(&mut self, store: &Store, heard: &Heard, events: &[EventBody]) -> Checked {
         let own = events.get(heard.events.clone()).unwrap_or_default();
-        if let (Said::Report { worker, build, epoch }, Ok(reply)) = (&heard.said, &heard.reply) {
+        if let (Said::Report { worker, build, epoch, ended }, Ok(reply)) = (&heard.said, &heard.reply) {
             self.count("S9");
             let holds = self.leases.get(build) == Some(&(worker.clone(), *epoch));
             let is_refused = matches!(reply, Reply::Refused(Denial::Fenced { .. }));
@@ -85,6 +85,20 @@ impl Checker {
                 format!("{worker} does not hold build {build} under epoch {epoch}, and was heard")
             })?;
             must(!(holds && is_refused), "S9", || format!("{worker} holds build {build}, and was refused"))?;
+            if own.iter().any(|body| matches!(body, EventBody::BuildResumed { build: resumed, .. } if resumed == build))
+            {
+                self.impatient.insert(*build);
+            }
+            if holds && ended.is_some_and(Outcome::is_good) {
+                self.s10_first_wins(store, *build, own)?;
+            }
+        }
+        if matches!(heard.said, Said::Gone) {
+            self.count("S8");
+            let ended = own.iter().find(|body| matches!(body, EventBody::BuildFinished { .. }));
+            must(ended.is_none(), "S8", || {
+                format!("a worker is away, and what it may still be doing is ended: {ended:?}")
+            })?;
         }
         self.follow_leases(own);
         if let (Said::Hello { worker, builds }, Ok(Reply::Welcome(welcome))) = (&heard.said, &heard.reply) {
@@ -95,7 +109,7 @@ impl Checker {
                     .iter()
                     .any(|body| matches!(body, EventBody::BuildFinished { build, .. } if *build == held.build));
                 let is_stopped = welcome.stop.contains(held);
-                must(is_own != is_stopped && !(was_ended && !is_stopped), "L9", || {
+                must(is_own != is_stopped, "L9", || {
                     format!(
                         "{worker} has build {} under epoch {}, own: {is_own}, stopped: {is_stopped}",
                         held.build, held.epoch
@@ -105,6 +119,20 @@ impl Checker {
             }
         }
         Ok(())
+    }
+
+    /// S10: a build that was good when somebody's wish to end it came is good. A trigger that could not start anything is
+    /// the one thing that the service knows better.
+    fn s10_first_wins(&mut self, store: &Store, id: BuildId, own: &[EventBody]) -> Checked {
+        self.count("S10");
+        let is_kept = own.iter().any(|body| match body {
+            EventBody::BuildFinished { build, outcome, .. } => *build == id && outcome.is_good(),
+            _ => false,
+        });
+        let steps = store.rows.builds.get(&id).map(|row| &row.steps);
+        let is_known_better =
+            steps.is_some_and(|steps| steps.values().any(|(outcome, _)| outcome.is_some_and(Outcome::is_bad)));
+        must(is_kept || is_known_better, "S10", || format!("build {id} was good, and ended otherwise: {own:?}"))
     }
 
     /// Keeps the list of live leases.

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use gristmill_model::protocol::{Held, ReportBody};
 use gristmill_model::{
-    BuildId, BuilderName, BuildsetId, CatalogHash, ChangeId, Event, EventBody, MessageState, RepositoryName, Seq,
-    Timestamp, WorkerName,
+    BuildId, BuilderName, BuildsetId, CatalogHash, ChangeId, Event, EventBody, MessageState, Outcome, RepositoryName,
+    Seq, Timestamp, WorkerName,
 };
 use gristmill_schedulers::{Input, Reply, State};
 
@@ -66,7 +66,7 @@ fn must(holds: bool, rule: &'static str, text: impl FnOnce() -> String) -> Check
 
 /// What was said, as far as the checker wants to know.
 #[derive(Debug, Clone)]
-pub enum Said {
+pub(crate) enum Said {
     /// Something about a build.
     Report {
         /// By whom.
@@ -75,6 +75,8 @@ pub enum Said {
         build: BuildId,
         /// Under which epoch.
         epoch: i64,
+        /// With what it ended, if it did.
+        ended: Option<Outcome>,
     },
     /// A worker introduced itself.
     Hello {
@@ -83,31 +85,38 @@ pub enum Said {
         /// What it still has.
         builds: Vec<Held>,
     },
+    /// A worker went.
+    Gone,
     /// Anything else.
     Other,
 }
 
 impl Said {
     /// Takes what the checker wants to know of an input.
-    pub fn of(input: &Input, _asker: &Asker) -> Self {
+    pub(crate) fn of(input: &Input) -> Self {
         match input {
             Input::Report { worker, report } => {
-                Self::Report { worker: worker.clone(), build: report.build, epoch: report.epoch }
+                let ended = match report.body {
+                    ReportBody::Finished { outcome, .. } => Some(outcome),
+                    _ => None,
+                };
+                Self::Report { worker: worker.clone(), build: report.build, epoch: report.epoch, ended }
             }
             Input::Hello(hello) => Self::Hello { worker: hello.worker.clone(), builds: hello.builds.clone() },
+            Input::Gone { .. } => Self::Gone,
             _ => Self::Other,
         }
     }
 }
 
 /// Says whether the last of several reports ends its build.
-pub fn ends_build(inputs: &[Input]) -> bool {
+pub(crate) fn ends_build(inputs: &[Input]) -> bool {
     matches!(inputs.last(), Some(Input::Report { report, .. }) if matches!(report.body, ReportBody::Finished { .. }))
 }
 
 /// What the checker knows.
 #[derive(Debug)]
-pub struct Checker {
+pub(crate) struct Checker {
     counts: BTreeMap<&'static str, u64>,
     configs: BTreeMap<CatalogHash, Arc<Config>>,
     /// The configuration in force, by the journal.
@@ -118,6 +127,8 @@ pub struct Checker {
     leases: BTreeMap<BuildId, (WorkerName, i64)>,
     /// What the last good build of a builder on a branch contained.
     good: BTreeMap<(BuilderName, String), BTreeMap<RepositoryName, ChangeId>>,
+    /// Builds whose worker ended the step that waited, instead of waiting.
+    impatient: BTreeSet<BuildId>,
     turn: Touched,
 }
 
@@ -128,12 +139,13 @@ struct Touched {
     changes: Vec<(ChangeId, Arc<Config>)>,
     buildsets: BTreeSet<BuildsetId>,
     completed: Vec<(BuildsetId, Arc<Config>)>,
+    /// Builds that ended, or whose end was asked for.
     ended: Vec<BuildId>,
 }
 
 impl Checker {
     /// Makes one that knows the configurations.
-    pub fn new(configs: &[Arc<Config>]) -> Self {
+    pub(crate) fn new(configs: &[Arc<Config>]) -> Self {
         Self {
             counts: BTreeMap::new(),
             configs: configs.iter().map(|config| (config.catalog.hash.clone(), Arc::clone(config))).collect(),
@@ -142,12 +154,13 @@ impl Checker {
             cursor: Seq(0),
             leases: BTreeMap::new(),
             good: BTreeMap::new(),
+            impatient: BTreeSet::new(),
             turn: Touched::default(),
         }
     }
 
     /// Gives how often each invariant was looked at.
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.clone()
     }
 
@@ -164,7 +177,7 @@ impl Checker {
     ///
     /// # Errors
     /// The invariant that it breaks.
-    pub fn event(&mut self, store: &Store, event: &Event) -> Checked {
+    pub(crate) fn event(&mut self, store: &Store, event: &Event) -> Checked {
         self.journal_grows(store, event)?;
         self.turn.at = event.at;
         match &event.body {
@@ -198,6 +211,10 @@ impl Checker {
                 self.turn.ended.push(*build);
                 self.turn.buildsets.extend(store.rows.builds.get(build).map(|row| row.build.buildset));
                 self.s10_ended(store, *build, *outcome, *retry)
+            }
+            EventBody::BuildCancelAsked { build, .. } => {
+                self.turn.ended.push(*build);
+                Ok(())
             }
             EventBody::StepTriggered { build, step, buildset, wait } => {
                 self.s12_triggered(store, *build, *step, *buildset, *wait)
@@ -233,7 +250,7 @@ impl Checker {
     ///
     /// # Errors
     /// The invariant that does not hold.
-    pub fn committed(&mut self, store: &Store) -> Checked {
+    pub(crate) fn committed(&mut self, store: &Store) -> Checked {
         self.commits += 1;
         let turn = std::mem::take(&mut self.turn);
         let Some(config) = self.config.clone() else { return Ok(()) };
@@ -263,7 +280,7 @@ impl Checker {
     ///
     /// # Errors
     /// Where they differ.
-    pub fn same_as_memory(&mut self, folded: &State, memory: &State, store: &Store) -> Checked {
+    pub(crate) fn same_as_memory(&mut self, folded: &State, memory: &State, store: &Store) -> Checked {
         // A comparison costs what is open: where much is, it is made less often.
         let is_big = memory.requests.len() > BIG;
         if is_big && !self.commits.is_multiple_of(WHOLE_EVERY) {
@@ -283,9 +300,9 @@ impl Checker {
     ///
     /// # Errors
     /// If what a worker said under a lease that is not its own had an effect.
-    pub fn turned(&mut self, heard: &[Heard], events: &[EventBody]) -> Checked {
+    pub(crate) fn turned(&mut self, store: &Store, heard: &[Heard], events: &[EventBody]) -> Checked {
         for one in heard {
-            self.s9_fencing(one, events)?;
+            self.s9_fencing(store, one, events)?;
         }
         let after = heard.last().map_or(0, |last| last.events.end);
         self.follow_leases(&events[after.min(events.len())..]);
@@ -296,14 +313,14 @@ impl Checker {
     ///
     /// # Errors
     /// If it is not.
-    pub fn acknowledged(&mut self, store: &Store, asker: &Asker, answer: &Result<Reply, NoAnswer>) -> Checked {
+    pub(crate) fn acknowledged(&mut self, store: &Store, asker: &Asker, answer: &Result<Reply, NoAnswer>) -> Checked {
         let Ok(reply) = answer else { return Ok(()) };
         self.count("S1");
         let rows = &store.rows;
         let is_there = match (asker, reply) {
             (_, Reply::Refused(_)) => true,
-            (Asker::Hook { .. }, Reply::Delivered { delivery, changes, .. }) => {
-                rows.deliveries.contains_key(delivery)
+            (Asker::Hook { repository }, Reply::Delivered { delivery, changes, .. }) => {
+                rows.deliveries.get(delivery).is_some_and(|row| row.repository == *repository)
                     && store.bodies.contains_key(delivery)
                     && changes.iter().all(|change| rows.changes.contains_key(change))
             }

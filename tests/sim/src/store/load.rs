@@ -11,7 +11,7 @@ use super::Store;
 
 impl Store {
     /// Makes the state of the tables.
-    pub fn load(&self) -> State {
+    pub(crate) fn load(&self) -> State {
         let rows = &self.rows;
         let mut state = State { head: self.head(), at: rows.at, ..State::default() };
         state.last.change = rows.changes.keys().next_back().copied().unwrap_or_default();

@@ -4,7 +4,7 @@
 //! does to the tables and what it must not do, [`load`] makes a state of the tables alone.
 
 mod load;
-pub mod rows;
+pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use gristmill_model::{CatalogHash, DeliveryId, Event, EventBody, Seq};
 use gristmill_schedulers::Draft;
 use gristmill_schedulers::round::Blob;
 
-pub use rows::Rows;
+pub(crate) use rows::Rows;
 
 /// Why a turn was not committed, as far as its writer can know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitError {
+pub(crate) enum CommitError {
     /// Another master has written.
     HeadMoved,
     /// The store has no time.
@@ -30,31 +30,31 @@ pub enum CommitError {
 
 /// All that is durable.
 #[derive(Debug, Default)]
-pub struct Store {
+pub(crate) struct Store {
     /// What happened, without gaps.
-    pub journal: Vec<Event>,
+    pub(crate) journal: Vec<Event>,
     /// What is.
-    pub rows: Rows,
+    pub(crate) rows: Rows,
     /// How far each follower has read.
-    pub cursors: BTreeMap<String, Seq>,
+    pub(crate) cursors: BTreeMap<String, Seq>,
     /// Answers by key: the request's hash, the answer.
-    pub answers: BTreeMap<String, (String, String)>,
+    pub(crate) answers: BTreeMap<String, (String, String)>,
     /// Bodies of deliveries.
-    pub bodies: BTreeMap<DeliveryId, Vec<u8>>,
+    pub(crate) bodies: BTreeMap<DeliveryId, Vec<u8>>,
     /// Texts of configurations.
-    pub texts: BTreeMap<CatalogHash, String>,
+    pub(crate) texts: BTreeMap<CatalogHash, String>,
     /// The configuration in force.
-    pub active: Option<CatalogHash>,
+    pub(crate) active: Option<CatalogHash>,
 }
 
 impl Store {
     /// Gives the number of the last event.
-    pub fn head(&self) -> Seq {
+    pub(crate) fn head(&self) -> Seq {
         self.journal.last().map_or(Seq(0), |event| event.seq)
     }
 
     /// Gives an event by its number.
-    pub fn event(&self, seq: Seq) -> Option<&Event> {
+    pub(crate) fn event(&self, seq: Seq) -> Option<&Event> {
         self.journal.get(usize::try_from(seq.0 - 1).ok()?)
     }
 
@@ -62,7 +62,7 @@ impl Store {
     ///
     /// # Errors
     /// If another master has written, or if what its messages and deliveries say is over already.
-    pub fn check(&self, draft: &Draft) -> Result<(), CommitError> {
+    pub(crate) fn check(&self, draft: &Draft) -> Result<(), CommitError> {
         if draft.expected_head != self.head() && !mutant::is_on(47) {
             return Err(CommitError::HeadMoved);
         }
@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Writes what belongs to a turn beside its events; those are applied one by one by [`Store::append`].
-    pub fn keep(&mut self, draft: &Draft) {
+    pub(crate) fn keep(&mut self, draft: &Draft) {
         for blob in &draft.blobs {
             match blob {
                 Blob::Delivery { id, body, .. } => {
@@ -100,7 +100,7 @@ impl Store {
     ///
     /// # Errors
     /// If a rule of the tables forbids it; then the store is worth nothing any more.
-    pub fn append(&mut self, event: Event) -> Result<(), String> {
+    pub(crate) fn append(&mut self, event: Event) -> Result<(), String> {
         if let EventBody::CatalogActivated { hash } = &event.body {
             self.active = Some(hash.clone());
         }

@@ -10,126 +10,129 @@ use gristmill_model::{
 };
 use gristmill_schedulers::state::UpstreamDone;
 
+/// Where a ref is: revision, number, newest change.
+pub(crate) type TipRow = (Option<Revision>, i64, Option<ChangeId>);
+
 /// All tables.
 #[derive(Debug, Clone, Default)]
-pub struct Rows {
+pub(crate) struct Rows {
     /// How repositories fare: seen, failures in a row.
-    pub repositories: BTreeMap<RepositoryName, (bool, u32)>,
+    pub(crate) repositories: BTreeMap<RepositoryName, (bool, u32)>,
     /// Accepted tips: revision, number, newest change.
-    pub tips: BTreeMap<(RepositoryName, RefName), (Option<Revision>, i64, Option<ChangeId>)>,
+    pub(crate) tips: BTreeMap<(RepositoryName, RefName), TipRow>,
     /// Webhook requests.
-    pub deliveries: BTreeMap<DeliveryId, Delivery>,
+    pub(crate) deliveries: BTreeMap<DeliveryId, Delivery>,
     /// Their keys.
-    pub delivery_keys: BTreeMap<(RepositoryName, String), DeliveryId>,
+    pub(crate) delivery_keys: BTreeMap<(RepositoryName, String), DeliveryId>,
     /// Changes.
-    pub changes: BTreeMap<ChangeId, Change>,
+    pub(crate) changes: BTreeMap<ChangeId, Change>,
     /// What schedulers made of them.
-    pub verdicts: BTreeMap<(ChangeId, SchedulerName), Verdict>,
+    pub(crate) verdicts: BTreeMap<(ChangeId, SchedulerName), Verdict>,
     /// Which of those hold their change.
-    pub held: BTreeSet<(SchedulerName, ChangeId)>,
+    pub(crate) held: BTreeSet<(SchedulerName, ChangeId)>,
     /// Timed schedulers' last and next moments.
-    pub timers: BTreeMap<SchedulerName, (Option<Timestamp>, Option<Timestamp>)>,
+    pub(crate) timers: BTreeMap<SchedulerName, (Option<Timestamp>, Option<Timestamp>)>,
     /// Recipes.
-    pub recipes: BTreeMap<Digest, Recipe>,
+    pub(crate) recipes: BTreeMap<Digest, Recipe>,
     /// Buildsets.
-    pub buildsets: BTreeMap<BuildsetId, BuildsetRow>,
+    pub(crate) buildsets: BTreeMap<BuildsetId, BuildsetRow>,
     /// Which are open.
-    pub open_buildsets: BTreeSet<BuildsetId>,
+    pub(crate) open_buildsets: BTreeSet<BuildsetId>,
     /// What set them off, per scheduler.
-    pub trigger_keys: BTreeSet<(SchedulerName, String)>,
+    pub(crate) trigger_keys: BTreeSet<(SchedulerName, String)>,
     /// Requests.
-    pub requests: BTreeMap<RequestId, Request>,
+    pub(crate) requests: BTreeMap<RequestId, Request>,
     /// Builds.
-    pub builds: BTreeMap<BuildId, BuildRow>,
+    pub(crate) builds: BTreeMap<BuildId, BuildRow>,
     /// Which are unfinished.
-    pub open_builds: BTreeSet<BuildId>,
+    pub(crate) open_builds: BTreeSet<BuildId>,
     /// Completed buildsets that dependent schedulers have noted and not used, in order.
-    pub unused: BTreeMap<SchedulerName, Vec<(SchedulerName, UpstreamDone)>>,
+    pub(crate) unused: BTreeMap<SchedulerName, Vec<(SchedulerName, UpstreamDone)>>,
     /// All that were noted.
-    pub noted: BTreeSet<(SchedulerName, BuildsetId)>,
+    pub(crate) noted: BTreeSet<(SchedulerName, BuildsetId)>,
     /// How builders fare on branches.
-    pub standings: BTreeMap<(BuilderName, String), StandingRow>,
+    pub(crate) standings: BTreeMap<(BuilderName, String), StandingRow>,
     /// Incidents.
-    pub incidents: BTreeMap<IncidentId, IncidentRow>,
+    pub(crate) incidents: BTreeMap<IncidentId, IncidentRow>,
     /// Which are open.
-    pub open_incidents: BTreeSet<IncidentId>,
+    pub(crate) open_incidents: BTreeSet<IncidentId>,
     /// Messages.
-    pub outbox: BTreeMap<MessageId, MessageRow>,
+    pub(crate) outbox: BTreeMap<MessageId, MessageRow>,
     /// Their keys.
-    pub message_keys: BTreeMap<String, MessageId>,
+    pub(crate) message_keys: BTreeMap<String, MessageId>,
     /// Which are due.
-    pub due: BTreeSet<MessageId>,
+    pub(crate) due: BTreeSet<MessageId>,
     /// Workers.
-    pub workers: BTreeMap<WorkerName, Worker>,
+    pub(crate) workers: BTreeMap<WorkerName, Worker>,
     /// When the last event happened.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
 }
 
 /// A buildset with what was made with it.
 #[derive(Debug, Clone)]
-pub struct BuildsetRow {
+pub(crate) struct BuildsetRow {
     /// The buildset.
-    pub buildset: Buildset,
+    pub(crate) buildset: Buildset,
     /// Its requests.
-    pub requests: Vec<RequestId>,
+    pub(crate) requests: Vec<RequestId>,
     /// Its edges.
-    pub edges: Vec<Edge>,
+    pub(crate) edges: Vec<Edge>,
     /// Requests that are not settled.
-    pub remaining: usize,
+    pub(crate) remaining: usize,
 }
 
 /// A build with its steps.
 #[derive(Debug, Clone)]
-pub struct BuildRow {
+pub(crate) struct BuildRow {
     /// The build.
-    pub build: Build,
+    pub(crate) build: Build,
     /// Its steps: outcome, triggered buildset.
-    pub steps: BTreeMap<u32, (Option<Outcome>, Option<BuildsetId>)>,
+    pub(crate) steps: BTreeMap<u32, (Option<Outcome>, Option<BuildsetId>)>,
 }
 
 /// How a builder fares on a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StandingRow {
+pub(crate) struct StandingRow {
     /// The last telling outcome.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// The build that told.
-    pub build: BuildId,
+    pub(crate) build: BuildId,
     /// What the last good build contained.
-    pub good: BTreeMap<RepositoryName, ChangeId>,
+    pub(crate) good: BTreeMap<RepositoryName, ChangeId>,
     /// The incident that it belongs to.
-    pub incident: Option<IncidentId>,
+    pub(crate) incident: Option<IncidentId>,
 }
 
 /// An incident.
 #[derive(Debug, Clone)]
-pub struct IncidentRow {
+pub(crate) struct IncidentRow {
     /// The branch.
-    pub branch: String,
+    pub(crate) branch: String,
     /// The first build that showed it.
-    pub first_build: BuildId,
+    pub(crate) first_build: BuildId,
     /// Its builders: the build that broke, the build that was good again.
-    pub builders: BTreeMap<BuilderName, (BuildId, Option<BuildId>)>,
+    pub(crate) builders: BTreeMap<BuilderName, (BuildId, Option<BuildId>)>,
     /// The changes that may have done it.
-    pub suspects: Suspects,
+    pub(crate) suspects: Suspects,
     /// When it was opened.
-    pub opened_at: Timestamp,
+    pub(crate) opened_at: Timestamp,
     /// Whether it is over.
-    pub closed: bool,
+    pub(crate) closed: bool,
 }
 
 /// A message of the outbox.
 #[derive(Debug, Clone)]
-pub struct MessageRow {
+pub(crate) struct MessageRow {
     /// It.
-    pub message: Message,
+    pub(crate) message: Message,
     /// Where it stands.
-    pub state: MessageState,
+    pub(crate) state: MessageState,
     /// Attempts made.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// Whether it is being sent, and must not be sent twice.
-    pub claimed: bool,
+    pub(crate) claimed: bool,
     /// When it is due.
-    pub due: Timestamp,
+    pub(crate) due: Timestamp,
 }
 
 fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
@@ -141,7 +144,7 @@ impl Rows {
     ///
     /// # Errors
     /// The rule that forbids it.
-    pub fn apply(&mut self, event: &Event) -> Result<(), String> {
+    pub(crate) fn apply(&mut self, event: &Event) -> Result<(), String> {
         use EventBody as E;
         let at = event.at;
         self.at = at;
@@ -182,7 +185,7 @@ impl Rows {
             }
             E::BuildsetCreated { buildset, requests, edges } => self.buildset_created(buildset, requests, edges)?,
             E::RequestReleased { request } => {
-                self.move_request(*request, &[RequestState::Waiting], RequestState::Ready)?
+                self.move_request(*request, &[RequestState::Waiting], RequestState::Ready)?;
             }
             E::RequestSettled { request, outcome, cause, .. } => {
                 let from = [RequestState::Waiting, RequestState::Ready];
@@ -453,7 +456,7 @@ impl Rows {
     ///
     /// # Errors
     /// The rule that forbids it.
-    pub fn check_messages(&self, events: &[EventBody]) -> Result<(), String> {
+    pub(crate) fn check_messages(&self, events: &[EventBody]) -> Result<(), String> {
         use EventBody as E;
         let mut over = BTreeSet::new();
         let mut keys = BTreeSet::new();
