@@ -104,6 +104,19 @@ impl Desk {
         Ok(leading)
     }
 
+    /// Begins to lead at the start, where what is wrong is told to whoever started it. `None` if something was written
+    /// meanwhile: a server may commit the last turn of a master that was killed after its end. It follows then, and the
+    /// next look takes the lead.
+    ///
+    /// # Errors
+    /// If the engine does not take the configuration.
+    pub(super) async fn begin_first(&self, loaded: Loaded) -> Result<Option<Leading>, ServiceError> {
+        match self.begin(loaded).await {
+            Err(ServiceError::Engine(_)) if !*self.engine.leads().borrow() => Ok(None),
+            begun => begun.map(Some),
+        }
+    }
+
     /// Gives what deletes what is over and old.
     pub(super) fn retainer(&self) -> Retainer {
         Retainer {

@@ -244,7 +244,7 @@ impl Service {
         let retainer = desk.retainer();
         // Alone it leads at once, and what is wrong is told to whoever started it.
         let leading = match keeper.look().await.map_err(ServiceError::Store)? {
-            true => Some(desk.begin(loaded).await?),
+            true => desk.begin_first(loaded).await?,
             false => {
                 let leader = leadership.leader();
                 info!("{} leads at {}; this master follows", leader.master, leader.address);
