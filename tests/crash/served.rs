@@ -90,8 +90,13 @@ impl Served {
 
     /// Asks it to stop.
     pub(crate) fn ask_to_stop(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
     }
 
     /// Asks it to stop, and waits until it has.
