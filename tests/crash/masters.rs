@@ -27,6 +27,8 @@ const LEADER_OF: u64 = 4;
 const HANDED_OVER_ONE_IN: usize = 8;
 /// In one cycle of so many the leader is killed, or by turns frozen, until the other one leads: that takes a lease of 20 s.
 const STAYS_AWAY_ONE_IN: usize = 50;
+/// What the new leader is asked before the old one goes on.
+const REQUESTS_BEFORE_THAW: usize = 6;
 /// The pause between two looks at who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -182,6 +184,7 @@ impl Pair {
                 self.lane.sink.turn_page().await;
             }
             Leaving::Frozen => {
+                self.live(Duration::from_millis(LIFE_MAX)).await;
                 self.signal(leader, Signal::SIGSTOP);
                 // What it had said by then is heard; what it was just saying it may say again, and so may the other one.
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -190,13 +193,19 @@ impl Pair {
         }
         let taken = async {
             while self.leader().await != Some(MASTERS - 1 - leader) {
-                self.use_it().await;
+                match leaving {
+                    // Whoever asks it waits for long; that would take longer than the lease.
+                    Leaving::Frozen => tokio::task::block_in_place(|| self.lane.users.push(&self.lane.yard)),
+                    Leaving::Killed | Leaving::Stopped => self.use_it().await,
+                }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
         soon("the other one's lead", taken).await;
         if let Leaving::Frozen = leaving {
-            self.live(Duration::from_millis(LIFE_MAX)).await;
+            for _ in 0..REQUESTS_BEFORE_THAW {
+                self.lane.users.act(&format!("http://127.0.0.1:{}", self.ports[MASTERS - 1 - leader])).await;
+            }
             self.lane.sink.mark();
             self.signal(leader, Signal::SIGCONT);
             self.live(Duration::from_millis(LIFE_MAX)).await;
