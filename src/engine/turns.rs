@@ -148,7 +148,7 @@ impl Task {
         {
             self.alone = self.alone.saturating_sub(1);
             let Submission { input, once, answer } = submission;
-            let reply = match recall(&self.options.store.reader(), &round, &input, once.as_ref()).await {
+            let reply = match recall(self.options.store.reader(), &round, &input, once.as_ref()).await {
                 Ok(recalled) => round.input(input, once, recalled).map_err(EngineError::from),
                 Err(problem) => Err(EngineError::NotCommitted { why: problem.to_string() }),
             };
