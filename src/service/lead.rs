@@ -64,8 +64,7 @@ impl Desk {
     /// # Errors
     /// If the engine does not take the configuration.
     pub(super) async fn begin(&self, loaded: Loaded) -> Result<Leading, ServiceError> {
-        // Until the new configuration is in force, what happens is decided by the one that is: a build that is lost with
-        // its worker may complete a buildset that others depend on (S11, S22).
+        // Until the new configuration is in force, what happens is decided by the one that is, and by no other (S22).
         self.follower().begin().await.map_err(ServiceError::Follow)?;
         self.engine.lead().await?;
         part_from_workers(&self.engine).await?;
