@@ -22,6 +22,7 @@ pub mod recorder;
 pub mod render;
 pub mod route;
 mod sample;
+#[cfg(all(feature = "irc", feature = "mail"))]
 #[doc(hidden)]
 pub mod seams;
 pub mod telling;

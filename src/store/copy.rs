@@ -165,7 +165,8 @@ async fn restore(
     let moved = sql(JUMP).bind(state.head.0).bind(before.0).execute(&mut *connection).await;
     moved.map_err(failed("pass over the journal's numbers"))?;
     let event = EventBody::InstanceRestored { instance: epoch, head: state.head, taken, last };
-    let turn = Turn { expected_head: before, at: now, events: vec![event], ..Turn::default() };
+    // Time does not run backwards in a journal, whatever this machine's clock says.
+    let turn = Turn { expected_head: before, at: now.max(state.at), events: vec![event], ..Turn::default() };
     match commit::run(connection, &turn).await {
         Ran::Known(Ok(head)) => Ok(Restored { epoch, head, last }),
         Ran::Known(Err(CommitError::Store(error)))
