@@ -6,8 +6,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-
 use super::dice::Dice;
 use super::kill::{
     Done, KILLED_STARTING_ONE_IN, KILLED_STOPPING_ONE_IN, Kind, LIFE_MAX, Lane, START_MAX, STOP_MAX, run_lanes,
@@ -25,23 +23,10 @@ const LEADER_IN: u64 = 3;
 const LEADER_OF: u64 = 4;
 /// In one cycle of so many the leader stops in order and stays away until the other one leads.
 const HANDED_OVER_ONE_IN: usize = 8;
-/// In one cycle of so many the leader is killed, or by turns frozen, until the other one leads: that takes a lease of 20 s.
+/// In one cycle of so many the leader is killed and stays away until the other one leads: that takes a lease of 20 s.
 const STAYS_AWAY_ONE_IN: usize = 50;
-/// What the new leader is asked before the old one goes on.
-const REQUESTS_BEFORE_THAW: usize = 6;
 /// The pause between two looks at who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-/// How a leader goes.
-#[derive(Debug, Clone, Copy)]
-enum Leaving {
-    /// By `kill -9`.
-    Killed,
-    /// Because it was asked to.
-    Stopped,
-    /// Not at all: it stands still, and goes on when the other one leads, without knowing of it.
-    Frozen,
-}
 
 /// Two masters with their users.
 struct Pair {
@@ -169,54 +154,38 @@ impl Pair {
         }
     }
 
-    /// The leader goes, and stays away until the other one leads.
-    async fn hand_over(&mut self, leaving: Leaving) {
+    /// The leader goes, by a kill or in order, and stays away until the other one leads.
+    async fn hand_over(&mut self, is_killed: bool) {
         let leader = self.leads().await;
-        match leaving {
-            Leaving::Killed => {
-                self.kill(&[leader], None).await;
-                self.lane.done.killed(false, false);
-            }
-            Leaving::Stopped => {
-                let served = self.running[leader].take().expect("it runs");
-                let status = served.terminate().await;
-                assert!(status.success(), "master {leader} stops with {status}: {}", self.lane.said());
-                self.lane.sink.turn_page().await;
-            }
-            Leaving::Frozen => {
-                self.live(Duration::from_millis(LIFE_MAX)).await;
-                self.signal(leader, Signal::SIGSTOP);
-                // What it had said by then is heard; what it was just saying it may say again, and so may the other one.
-                tokio::time::sleep(LOOK_EVERY).await;
-                self.lane.sink.mark();
-            }
+        if is_killed {
+            self.kill(&[leader], None).await;
+            self.lane.done.killed(false, false);
+        } else {
+            let served = self.running[leader].take().expect("it runs");
+            let status = served.terminate().await;
+            assert!(status.success(), "master {leader} stops with {status}: {}", self.lane.said());
+            self.lane.sink.turn_page().await;
         }
         let taken = async {
             while self.leader().await != Some(MASTERS - 1 - leader) {
-                match leaving {
-                    // Whoever asks it waits for long; that would take longer than the lease.
-                    Leaving::Frozen => tokio::task::block_in_place(|| self.lane.users.push(&self.lane.yard)),
-                    Leaving::Killed | Leaving::Stopped => self.use_it().await,
-                }
+                self.use_it().await;
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
         soon("the other one's lead", taken).await;
-        if let Leaving::Frozen = leaving {
-            for _ in 0..REQUESTS_BEFORE_THAW {
-                self.lane.users.act(&format!("http://127.0.0.1:{}", self.ports[MASTERS - 1 - leader])).await;
-            }
-            self.lane.sink.mark();
-            self.signal(leader, Signal::SIGCONT);
-            self.live(Duration::from_millis(LIFE_MAX)).await;
-        } else {
-            self.start(leader);
-            self.answers(leader).await;
-        }
+        self.start(leader);
+        self.answers(leader).await;
     }
 
-    fn signal(&self, master: usize, signal: Signal) {
-        self.running[master].as_ref().expect("it runs").signal(signal);
+    /// Starts both anew, so that who leads looks at what nobody told of, and lets everything come to rest.
+    async fn settle(&mut self) -> Vec<String> {
+        self.kill(&[0, 1], None).await;
+        for master in 0..MASTERS {
+            self.start(master);
+            self.answers(master).await;
+        }
+        let all = self.running.iter_mut().filter_map(Option::take).collect();
+        self.lane.settle_with(all).await
     }
 
     /// Waits until somebody leads.
@@ -237,18 +206,16 @@ async fn run(seed: u64, cycles: usize) -> Done {
     let mut pair = Pair::make(seed, cycles).await;
     for cycle in 1..=cycles {
         if cycle % STAYS_AWAY_ONE_IN == 0 {
-            let is_odd = cycle / STAYS_AWAY_ONE_IN % 2 == 1;
-            pair.hand_over(if is_odd { Leaving::Frozen } else { Leaving::Killed }).await;
+            pair.hand_over(true).await;
         } else if cycle % HANDED_OVER_ONE_IN == 0 {
-            pair.hand_over(Leaving::Stopped).await;
+            pair.hand_over(false).await;
         }
         pair.cycle().await;
         if cycle % 100 == 0 {
             println!("seed {seed}: {cycle} cycles");
         }
     }
-    let all = pair.running.iter_mut().filter_map(Option::take).collect();
-    let complaints = pair.lane.settle_with(all).await;
+    let complaints = pair.settle().await;
     let changes = pair.lane.done.changes_of_lead;
     assert!(changes >= cycles / HANDED_OVER_ONE_IN, "the lead changed only {changes} times in {cycles} cycles");
     pair.lane.end(&complaints, seed, cycles)

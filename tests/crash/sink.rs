@@ -72,11 +72,6 @@ impl Sink {
             }
             closed.await;
         }
-        self.mark();
-    }
-
-    /// Counts from here on for the next run, whoever is still talking.
-    pub(crate) fn mark(&self) {
         self.shared.run.fetch_add(1, Ordering::SeqCst);
     }
 
