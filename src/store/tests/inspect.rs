@@ -28,7 +28,7 @@ const DEFECTS: &[(&str, &[&str])] = &[
     ("UPDATE event SET at = 0 WHERE seq = 9", &["events"]),
     ("UPDATE cursor SET seq = 10000", &["cursors"]),
     ("DELETE FROM change WHERE id = 2", &["change-chain", "foreign-keys", "numbers"]),
-    ("DELETE FROM delivery_body WHERE delivery = 2", &["deliveries"]),
+    ("DELETE FROM delivery_body WHERE delivery = 3", &["deliveries"]),
     ("UPDATE catalog SET active = 0", &["catalog"]),
     ("UPDATE ref_tip SET revision = 'elsewhere'", &["tips"]),
     ("UPDATE ref_tip SET seq = seq + 1", &["tips"]),
