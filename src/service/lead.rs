@@ -195,20 +195,30 @@ impl Drop for Leading {
     }
 }
 
-/// Begins to lead at the start; what is wrong then is told to whoever started the service. The lead is given up again.
-pub(super) async fn begin_at_start(desk: &Desk, keeper: &Keeper, loaded: Loaded) -> Result<Leading, ServiceError> {
+/// Begins to lead at the start, where what is wrong is told to whoever started the service; the lead is given up again.
+/// `None` if something was written meanwhile: a server may commit the last turn of a master that was killed after its end.
+/// It follows then, and the next look takes the lead.
+///
+/// # Errors
+/// If the engine does not take the configuration.
+pub(super) async fn begin_at_start(
+    desk: &Desk,
+    keeper: &Keeper,
+    loaded: Loaded,
+) -> Result<Option<Leading>, ServiceError> {
     let mut leading = Leading::new();
     let begun = tokio::select! {
         begun = desk.begin(&mut leading, loaded) => begun,
         () = keeper.lose() => Err(ServiceError::Overtaken),
     };
-    match begun {
-        Ok(()) => Ok(leading),
-        Err(problem) => {
-            desk.end(leading).await;
-            keeper.give_up().await;
-            Err(problem)
-        }
+    let Err(problem) = begun else { return Ok(Some(leading)) };
+    let is_overtaken = matches!(problem, ServiceError::Engine(_)) && !*desk.engine.leads().borrow();
+    desk.end(leading).await;
+    keeper.give_up().await;
+    match problem {
+        ServiceError::Overtaken => Ok(None),
+        _ if is_overtaken => Ok(None),
+        problem => Err(problem),
     }
 }
 

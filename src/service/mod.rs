@@ -251,7 +251,7 @@ impl Service {
         let retainer = desk.retainer();
         // Alone it leads at once, and what is wrong is told to whoever started it.
         let leading = match keeper.look().await.map_err(ServiceError::Store)? {
-            true => Some(lead::begin_at_start(&desk, &keeper, loaded).await?),
+            true => lead::begin_at_start(&desk, &keeper, loaded).await?,
             false => {
                 let leader = leadership.leader();
                 info!("{} leads at {}; this master follows", leader.master, leader.address);

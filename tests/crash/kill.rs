@@ -1,9 +1,9 @@
 //! `kill -9` of the real program at random moments, also while it starts, with users, builds and mails under way.
+//! [`super::masters`] does it with two masters on one database.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::database::Database;
 use super::dice::Dice;
 use super::facts::Facts;
 use super::load::Users;
@@ -12,18 +12,19 @@ use super::sink::Sink;
 use super::stored::Stored;
 use super::wish;
 use super::yard::Yard;
+use crate::support::postgres::Postgres;
 use crate::support::set_up_process;
 
 /// One start of so many is killed before it can be asked anything.
-const KILLED_STARTING_ONE_IN: u64 = 5;
+pub(super) const KILLED_STARTING_ONE_IN: u64 = 5;
 /// The longest life of such a start, in milliseconds: about as long as a start takes on a busy machine.
-const START_MAX: u64 = 150;
+pub(super) const START_MAX: u64 = 150;
 /// One kill of so many comes while the service stops because it was asked to.
-const KILLED_STOPPING_ONE_IN: u64 = 6;
+pub(super) const KILLED_STOPPING_ONE_IN: u64 = 6;
 /// The longest time between the two, in milliseconds.
-const STOP_MAX: u64 = 40;
+pub(super) const STOP_MAX: u64 = 40;
 /// The longest life of the others, in milliseconds after the first answer.
-const LIFE_MAX: u64 = 450;
+pub(super) const LIFE_MAX: u64 = 450;
 /// How long everything may take to come to rest after the last kill: mails that were refused twice wait a minute.
 const REST_MAX: Duration = Duration::from_secs(180);
 /// The pause between two looks at whether all is at rest.
@@ -45,28 +46,39 @@ pub(crate) struct Done {
     refused_mails: usize,
     log_bytes: usize,
     events: i64,
+    /// How often another master led than before.
+    pub(super) changes_of_lead: usize,
+}
+
+/// Where the service keeps its state.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Sqlite,
+    Postgres,
 }
 
 /// One service with its users, killed again and again.
-struct Lane {
-    yard: Yard,
-    database: Database,
-    users: Users,
-    sink: Sink,
-    dice: Dice,
-    port: u16,
-    done: Done,
+pub(super) struct Lane {
+    pub(super) yard: Yard,
+    pub(super) users: Users,
+    pub(super) sink: Sink,
+    pub(super) dice: Dice,
+    pub(super) port: u16,
+    pub(super) done: Done,
 }
 
 impl Lane {
-    async fn make(seed: u64, cycles: usize) -> Self {
+    pub(super) async fn make(kind: Kind, seed: u64, cycles: usize) -> Self {
         let mut dice = Dice::new(seed);
         let sink = Sink::start(Some(dice.split())).await;
-        let yard = Yard::make(sink.port, 2 * cycles + 50);
-        let database = Database::in_folder(&yard.data());
+        let mut yard = Yard::make(sink.port, 2 * cycles + 50);
+        if let Kind::Postgres = kind {
+            // The server starts with the first who asks, and makes others wait for it.
+            yard = yard.on_server(tokio::task::block_in_place(|| Postgres::shared().database()));
+        }
         let users = Users::new(dice.split());
         let port = free_port(u64::from(std::process::id()) * 7 + dice.below(9_000));
-        Self { yard, database, users, sink, dice, port, done: Done::default() }
+        Self { yard, users, sink, dice, port, done: Done::default() }
     }
 
     fn start(&self) -> Served {
@@ -74,7 +86,7 @@ impl Lane {
     }
 
     /// Lets the service see the repositories as they are before anything moves.
-    async fn first_sight(&self) {
+    pub(super) async fn first_sight(&self) {
         let mut served = self.start();
         served.has_looked(&self.yard).await;
         assert!(served.terminate().await.success());
@@ -105,9 +117,7 @@ impl Lane {
             self.users.act(&url).await;
         }
         kill.await.expect("it is killed");
-        self.done.kills += 1;
-        self.done.kills_at_start += usize::from(!starts);
-        self.done.kills_at_stop += usize::from(stopping.is_some());
+        self.done.killed(!starts, stopping.is_some());
         self.sink.turn_page().await;
         if self.dice.one_in(3) {
             self.users.push(&self.yard);
@@ -118,30 +128,57 @@ impl Lane {
     async fn settle(&mut self) -> Vec<String> {
         let mut served = self.start();
         assert!(served.answers().await, "the service does not start: {}", self.said());
+        self.settle_with(vec![served]).await
+    }
+
+    /// Lets everything come to rest by the services that run, and gives what is wrong then.
+    pub(super) async fn settle_with(&mut self, all: Vec<Served>) -> Vec<String> {
         let until = Instant::now() + REST_MAX;
         loop {
-            self.users.insist(&served.url).await;
+            for served in &all {
+                self.users.insist(&served.url).await;
+            }
             if self.users.complaints(&self.yard, &self.sink).await.is_empty() || Instant::now() > until {
                 break;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        let mut complaints;
-        (self.done.log_bytes, complaints) = compare_logs(&self.yard, &served.url).await;
-        let status = served.terminate().await;
-        if !status.success() {
-            complaints.push(format!("the last stop: {status}"));
+        let mut complaints = Vec::new();
+        for served in &all {
+            let (bytes, wrong) = compare_logs(&self.yard, &served.url).await;
+            self.done.log_bytes = bytes;
+            complaints.extend(wrong);
+        }
+        for served in all {
+            let status = served.terminate().await;
+            if !status.success() {
+                complaints.push(format!("the last stop: {status}"));
+            }
         }
         // Once more when nothing can happen any more: what came too often shows only now.
         complaints.extend(self.audit().await);
-        complaints.extend(self.database.check_itself().await);
+        complaints.extend(self.yard.database(&self.yard.data()).check_itself().await);
         complaints.extend(self.said().lines().filter(|line| line.contains("panicked")).map(str::to_owned));
         complaints
     }
 
     /// Gives what the runs of the service complained of.
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         std::fs::read_to_string(self.yard.path().join("said")).unwrap_or_default()
+    }
+
+    /// Gives what was done if there is nothing to complain of; keeps everything and fails otherwise.
+    pub(super) fn end(self, complaints: &[String], seed: u64, cycles: usize) -> Done {
+        if !complaints.is_empty() {
+            let kept = self.yard.folder.keep();
+            let shown: Vec<&String> = complaints.iter().take(20).collect();
+            panic!(
+                "{} complaints, seed {seed}, {cycles} cycles, all kept in {}:\n{shown:#?}",
+                complaints.len(),
+                kept.display()
+            );
+        }
+        self.done
     }
 
     async fn audit(&mut self) -> Vec<String> {
@@ -154,6 +191,12 @@ impl Lane {
 }
 
 impl Done {
+    pub(super) fn killed(&mut self, is_starting: bool, is_stopping: bool) {
+        self.kills += 1;
+        self.kills_at_start += usize::from(is_starting);
+        self.kills_at_stop += usize::from(is_stopping);
+    }
+
     fn count(&mut self, stored: &Stored, facts: &Facts) {
         self.hooks = facts.hooks.len();
         self.forces = facts.forces.len();
@@ -169,8 +212,8 @@ impl Done {
     }
 }
 
-async fn run_lane(seed: u64, cycles: usize) -> Done {
-    let mut lane = Lane::make(seed, cycles).await;
+async fn run_lane(kind: Kind, seed: u64, cycles: usize) -> Done {
+    let mut lane = Lane::make(kind, seed, cycles).await;
     lane.first_sight().await;
     lane.sink.turn_page().await;
     for cycle in 0..cycles {
@@ -180,25 +223,16 @@ async fn run_lane(seed: u64, cycles: usize) -> Done {
         }
     }
     let complaints = lane.settle().await;
-    if !complaints.is_empty() {
-        let kept = lane.yard.folder.keep();
-        let shown: Vec<&String> = complaints.iter().take(20).collect();
-        panic!(
-            "{} complaints, seed {seed}, {cycles} cycles, all kept in {}:\n{shown:#?}",
-            complaints.len(),
-            kept.display()
-        );
-    }
-    lane.done
+    lane.end(&complaints, seed, cycles)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
+/// Runs lanes beside each other, and looks that they did enough to prove something.
+pub(super) async fn run_lanes<F: Future<Output = Done> + Send + 'static>(cycles: u64, run: impl Fn(u64, usize) -> F) {
     set_up_process();
-    let (cycles, lanes, seed) = (wish("CYCLES", 12), wish("LANES", 2).max(1), wish("SEED", 1));
+    let (lanes, seed) = (wish("LANES", 2).max(1), wish("SEED", 1));
     let start = Instant::now();
     let lanes: Vec<_> = (0..lanes)
-        .map(|lane| tokio::spawn(run_lane(seed + lane, usize::try_from(cycles.div_ceil(lanes)).unwrap())))
+        .map(|lane| tokio::spawn(run(seed + lane, usize::try_from(cycles.div_ceil(lanes)).unwrap())))
         .collect();
     let mut all = Vec::new();
     for lane in lanes {
@@ -208,9 +242,13 @@ async fn a_service_that_is_killed_at_any_moment_loses_nothing_and_repeats_nothin
         }
         println!("{:?}", all.last());
     }
+    prove(&all, cycles, start.elapsed());
+}
+
+/// A run that did next to nothing proves nothing.
+fn prove(all: &[Done], cycles: u64, took: Duration) {
     let sum = |what: fn(&Done) -> usize| all.iter().map(what).sum::<usize>();
     let kills = sum(|done| done.kills);
-    // A run that did next to nothing proves nothing.
     for (what, count) in [
         ("kills while starting", 4 * sum(|done| done.kills_at_start)),
         ("pushes", sum(|done| done.pushes)),
@@ -222,10 +260,20 @@ async fn a_service_that_is_killed_at_any_moment_loses_nothing_and_repeats_nothin
     ] {
         assert!(4 * count >= kills, "there were only {count} {what} in {kills} kills");
     }
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = took.as_secs_f64();
     println!(
         "{kills} kills in {seconds:.1} s, {:.0} a minute",
         60.0 * f64::from(u32::try_from(kills).unwrap()) / seconds
     );
     assert!(kills as u64 >= cycles);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_a_service_that_is_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
+    run_lanes(wish("CYCLES", 12), |seed, cycles| run_lane(Kind::Sqlite, seed, cycles)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres_a_service_that_is_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
+    run_lanes(wish("CYCLES", 8), |seed, cycles| run_lane(Kind::Postgres, seed, cycles)).await;
 }

@@ -8,7 +8,6 @@ use sha2::Sha256;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::database::Database;
 use super::dice::Dice;
 use super::facts::{Facts, Force, Hook, effects};
 use super::ledger::audit;
@@ -51,7 +50,7 @@ impl Users {
 
     /// Brings what is known up to date, and gives it with what the database says.
     pub(crate) async fn look(&mut self, yard: &Yard, sink: &Sink) -> Stored {
-        let stored = Stored::load(&Database::in_folder(&yard.data())).await;
+        let stored = Stored::load(&yard.database(&yard.data())).await;
         self.facts.mails = sink.taken();
         self.facts.effects = effects(&std::fs::read_to_string(yard.path().join("effects")).unwrap());
         self.facts.tips = yard.tips();

@@ -10,6 +10,7 @@ mod kill;
 mod ledger;
 mod ledger_itself;
 mod load;
+mod masters;
 mod power;
 mod served;
 mod sink;

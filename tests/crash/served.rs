@@ -10,7 +10,6 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::database::Database;
 use super::stored::Stored;
 use super::yard::Yard;
 use crate::support::soon;
@@ -29,7 +28,7 @@ pub(crate) struct Served {
 impl Served {
     /// Starts it over a data folder on a port, under another command if `prefix` names one; it is not waited for.
     pub(crate) fn start(yard: &Yard, data: &Path, port: u16, prefix: &[String]) -> Self {
-        let database = Database::in_folder(data);
+        let database = yard.database(data);
         let mut words: Vec<String> = prefix.to_vec();
         words.push(env!("CARGO_BIN_EXE_gristmill").to_owned());
         let said = File::options().create(true).append(true).open(yard.path().join("said")).unwrap();
@@ -68,7 +67,7 @@ impl Served {
     /// Waits until it answers and has seen every repository once.
     pub(crate) async fn has_looked(&mut self, yard: &Yard) {
         assert!(self.answers().await, "the service does not start");
-        let database = Database::in_folder(&yard.data());
+        let database = yard.database(&yard.data());
         let looked = async {
             while database.ask(["SELECT name FROM repository WHERE seen = 1"]).await[0].len() < 2 {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -91,8 +90,13 @@ impl Served {
 
     /// Asks it to stop.
     pub(crate) fn ask_to_stop(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
     }
 
     /// Asks it to stop, and waits until it has.
@@ -150,7 +154,7 @@ pub(crate) fn free_port(start: u64) -> u16 {
 pub(crate) async fn compare_logs(yard: &Yard, url: &str) -> (usize, Vec<String>) {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let (mut bytes, mut complaints) = (0, Vec::new());
-    for build in Stored::load(&Database::in_folder(&yard.data())).await.builds {
+    for build in Stored::load(&yard.database(&yard.data())).await.builds {
         let id = build.id;
         let (step, printed) = yard.printed(&build.builder, id, build.attempt);
         let answer = soon("a log", http.get(format!("{url}/api/v1/builds/{id}/log?step={step}")).send()).await.unwrap();

@@ -72,6 +72,11 @@ impl Sink {
             }
             closed.await;
         }
+        self.mark();
+    }
+
+    /// Counts from here on for the next run, whoever is still talking.
+    pub(crate) fn mark(&self) {
         self.shared.run.fetch_add(1, Ordering::SeqCst);
     }
 

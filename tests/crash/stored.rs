@@ -96,19 +96,19 @@ pub(crate) struct Event {
 }
 
 impl Stored {
-    /// Reads it, all in one transaction.
+    /// Reads it, all in one transaction. An order says the table's column: PostgreSQL would sort the texts of that name.
     pub(crate) async fn load(database: &Database) -> Self {
         let [changes, verdicts, buildsets, contains, requests, builds, messages, deliveries, events, head, tips] =
             database
                 .ask([
                     "SELECT CAST(id AS TEXT), repository, reference, CAST(seq AS TEXT), old, new, body FROM change
-                     ORDER BY id",
+                     ORDER BY change.id",
                     "SELECT CAST(change AS TEXT), scheduler, kind, CAST(buildset AS TEXT) FROM verdict",
                     "SELECT CAST(id AS TEXT), scheduler, trigger_key, CAST(remaining AS TEXT), outcome FROM buildset",
                     "SELECT CAST(buildset AS TEXT), CAST(change AS TEXT) FROM buildset_change",
                     "SELECT CAST(id AS TEXT), CAST(buildset AS TEXT), state FROM request",
                     "SELECT CAST(id AS TEXT), CAST(request AS TEXT), builder, CAST(attempt AS TEXT),
-                     CAST(epoch AS TEXT), state, outcome FROM build ORDER BY id",
+                     CAST(epoch AS TEXT), state, outcome FROM build ORDER BY build.id",
                     "SELECT CAST(id AS TEXT), CAST(event AS TEXT), target, key, state FROM outbox",
                     "SELECT CAST(id AS TEXT), repository, key, result FROM delivery",
                     "SELECT CAST(seq AS TEXT), kind, body FROM event ORDER BY event.seq",

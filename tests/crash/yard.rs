@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::database::Database;
 use super::ledger::Terms;
 use crate::support::git;
 
@@ -63,6 +64,8 @@ pub(crate) struct Yard {
     pub(crate) folder: tempfile::TempDir,
     /// Per ref of [`REFS`], its revisions, oldest first; the first one is there from the beginning.
     pub(crate) histories: Vec<Vec<String>>,
+    /// The address of the database, if that is on a server.
+    server: Option<String>,
 }
 
 impl Yard {
@@ -76,7 +79,7 @@ impl Yard {
         }
         let histories: Vec<Vec<String>> =
             REFS.iter().map(|(repository, branch)| import(path, repository, branch, moves)).collect();
-        let yard = Self { folder, histories };
+        let yard = Self { folder, histories, server: None };
         let here = |text: &str| text.replace("FOLDER", yard.path().to_str().unwrap());
         let config = here(CONFIG).replace("PORT", &mail_port.to_string());
         std::fs::write(yard.file(), config).unwrap();
@@ -99,6 +102,19 @@ impl Yard {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.path().join("data")
+    }
+
+    /// Lets the service keep its state in a database of a server.
+    pub(crate) fn on_server(self, url: String) -> Self {
+        Self { server: Some(url), ..self }
+    }
+
+    /// Gives the database of a service with this data folder.
+    pub(crate) fn database(&self, data: &Path) -> Database {
+        match &self.server {
+            None => Database::in_folder(data),
+            Some(url) => Database::Postgres { url: url.clone(), logs: self.path().join("logs") },
+        }
     }
 
     /// Moves a ref to one of its revisions, as its developers do.
