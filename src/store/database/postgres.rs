@@ -221,7 +221,7 @@ mod tests {
         assert_eq!((of("PGDATABASE"), of("PGSSLMODE")), (vec!["mi'll"], vec!["require"]));
         assert_eq!(of("PGPASSWORD"), ["p@s+s w"]);
         assert_eq!(server.conninfo(), r"dbname='mi\'ll'");
-        let told = Server::parse("postgres://ada@/mill?host=/run/postgresql").unwrap().environment();
+        let told = Server::parse("postgres:///mill?host=/run/postgresql&user=ada").unwrap().environment();
         assert!(told.contains(&("PGHOST", "/run/postgresql".to_owned())), "{told:?}");
     }
 
