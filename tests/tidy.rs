@@ -9,7 +9,7 @@ use super::{files_below, root};
 const FILE_LINES_MAX: usize = 800;
 
 /// Lines that a function may have; so many only where each kind of event has its line.
-const FUNCTION_LINES_MAX: usize = 130;
+const FUNCTION_LINES_MAX: usize = 140;
 
 fn sources() -> Vec<(PathBuf, String)> {
     let files =
@@ -178,7 +178,7 @@ fn the_readme_knows_every_folder_and_every_crate() {
         .collect();
     let made = ["target", ".git", "gristmill-data"];
     let mut problems = Vec::new();
-    for folder in [root().to_owned(), root().join("src")] {
+    for folder in [root().to_owned(), root().join("src"), root().join("tests")] {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -187,7 +187,7 @@ fn the_readme_knows_every_folder_and_every_crate() {
             }
         }
     }
-    let there = |name: &&str| root().join(name).is_dir() || root().join("src").join(name).is_dir();
+    let there = |name: &&str| ["", "src", "tests"].iter().any(|folder| root().join(folder).join(name).is_dir());
     problems.extend(map.iter().filter(|name| !there(name)).map(|name| format!("{name}/ is in the map, but not there")));
     check("the map", &problems);
 }

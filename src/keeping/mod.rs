@@ -4,7 +4,7 @@
 //! one moment (or a dump of one on a server), the logs up to then, the configuration, and a [`manifest`] with the size and SHA-256 of every file.
 //!
 //! In reading order: [`manifest`] is what a backup says of itself; [`files`] copies so that what is said to be there is
-//! there after a power cut; [`backup`] takes one and checks it; [`restore`] makes an installation of one;
+//! there after a power cut; [`backup`] takes one and checks it; [`mod@restore`] makes an installation of one;
 //! [`forecast`] says where the room goes.
 
 pub mod backup;

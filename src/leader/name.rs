@@ -1,6 +1,7 @@
 //! What a master, and what a folder of logs, is called: a name of its own, kept in the folder itself.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// The file in the data folder that has the master's name.
@@ -17,17 +18,18 @@ const NAME_BYTES_MAX: usize = 200;
 /// If the file cannot be read or written.
 pub fn of(folder: &Path, file: &str) -> io::Result<String> {
     std::fs::create_dir_all(folder)?;
-    let (fresh, file) = (folder.join(format!("{file}.new")), folder.join(file));
+    let file = folder.join(file);
     match std::fs::read_to_string(&file) {
-        Ok(text) if is_name(text.trim()) => return Ok(text.trim().to_owned()),
+        // One without its line's end was cut off by a crash, and may be somebody else's.
+        Ok(text) if text.strip_suffix('\n').is_some_and(is_name) => return Ok(text.trim_end().to_owned()),
         Ok(_) => {}
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
         Err(problem) => return Err(problem),
     }
     let name = new();
-    // Written under another name first: half a name would be somebody else's.
-    std::fs::write(&fresh, format!("{name}\n"))?;
-    std::fs::rename(fresh, file)?;
+    let mut made = File::create(&file)?;
+    made.write_all(format!("{name}\n").as_bytes())?;
+    made.sync_all()?;
     Ok(name)
 }
 
@@ -60,7 +62,7 @@ mod tests {
     #[test]
     fn a_file_that_holds_no_name_gets_one() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(MASTER_FILE), "\u{0}\n").unwrap();
+        std::fs::write(folder.path().join(MASTER_FILE), "half-a-na").unwrap();
         let name = of(folder.path(), MASTER_FILE).unwrap();
         assert_eq!(of(folder.path(), MASTER_FILE).unwrap(), name);
     }

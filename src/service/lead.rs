@@ -64,6 +64,8 @@ impl Desk {
     /// # Errors
     /// If the engine does not take the configuration.
     pub(super) async fn begin(&self, loaded: Loaded) -> Result<Leading, ServiceError> {
+        // Until the new configuration is in force, what happens is decided by the one that is, and by no other (S22).
+        self.follower().begin().await.map_err(ServiceError::Follow)?;
         self.engine.lead().await?;
         part_from_workers(&self.engine).await?;
         let catalog = Arc::new(loaded.catalog);
@@ -102,6 +104,11 @@ impl Desk {
         leading.spawn(rounds.run(leading.stop.clone()));
         leading.spawn(self.retainer().run(leading.stop.clone()));
         Ok(leading)
+    }
+
+    /// Gives what follows the journal while another master leads.
+    fn follower(&self) -> Follower {
+        Follower { engine: self.engine.clone(), reader: self.store.reader().clone() }
     }
 
     /// Gives what deletes what is over and old.
@@ -207,7 +214,7 @@ pub(super) async fn run(
 
 /// Follows until the lead is taken and begun, or until stopped.
 async fn follow(desk: &Desk, keeper: &mut Keeper, stop: &CancellationToken) -> Option<Leading> {
-    let follower = Follower { engine: desk.engine.clone(), reader: desk.store.reader().clone() };
+    let follower = desk.follower();
     let mut begun = false;
     let mut looked = None;
     loop {

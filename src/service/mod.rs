@@ -31,7 +31,7 @@ use crate::engine::retain::{RetainError, Retainer};
 use crate::engine::turns::OriginOf;
 use crate::engine::{self, Engine, EngineError};
 use crate::fleet::Fleet;
-use crate::leader::{Keeper, Leadership};
+use crate::leader::{self, Keeper, Leadership};
 use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
 use crate::sources::webhook::{self, route::Hooks};
@@ -120,6 +120,9 @@ pub enum ServiceError {
     /// The store cannot be read.
     #[error("cannot read what was left unfinished")]
     Read(#[source] ReadError),
+    /// The configuration that was in force before cannot be read from the store.
+    #[error("cannot read the configuration that was in force")]
+    Follow(#[source] leader::follow::FollowError),
     /// The engine did not take the configuration.
     #[error("the configuration was not put in force")]
     Engine(#[from] EngineError),

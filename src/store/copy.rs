@@ -50,7 +50,6 @@ const SCHEMA: &str = "SELECT COALESCE(MAX(number), 0) AS number FROM schema_vers
 const INSTANCE: &str = "SELECT id, epoch, created_at FROM instance WHERE one = 1";
 const CHECK: &str = "PRAGMA integrity_check(10)";
 const CHECK_REFERENCES: &str = "SELECT \"table\" AS problem FROM pragma_foreign_key_check LIMIT 10";
-const LAST_EVENT_AT: &str = "SELECT at FROM event WHERE seq = $1";
 /// Nobody leads a new installation, and it may have its logs where it likes.
 const FORGET_LEADER: &str = "UPDATE leader SET master = '', address = '', logs = '' WHERE one = 1";
 const JUMP: &str = "UPDATE journal_head SET seq = $2 WHERE one = 1 AND seq = $1";
@@ -170,11 +169,8 @@ pub(super) async fn restore(
     moved.map_err(failed("pass over the journal's numbers"))?;
     sql(FORGET_LEADER).execute(&mut *connection).await.map_err(failed("forget who led"))?;
     let event = EventBody::InstanceRestored { instance: epoch, head: state.head, taken, last };
-    // Events are in order, also where this machine's clock is behind the other one's.
-    let last_event = sql(LAST_EVENT_AT).bind(state.head.0).fetch_optional(&mut *connection).await;
-    let last_event = last_event.map_err(failed("read the last event"))?;
-    let at = last_event.map(|row| Record::of("event", &row).time("at")).transpose()?.map_or(now, |last| last.max(now));
-    let turn = Turn { expected_head: before, at, events: vec![event], ..Turn::default() };
+    // Time does not run backwards in a journal, whatever this machine's clock says.
+    let turn = Turn { expected_head: before, at: now.max(state.at), events: vec![event], ..Turn::default() };
     match commit::run(connection, &turn).await {
         Ran::Known(Ok(head)) => Ok(Restored { epoch, head, last }),
         Ran::Known(Err(CommitError::Store(error)))
@@ -260,13 +256,4 @@ mod tests {
 }
 
 #[cfg(test)]
-crate::store::database::statements![
-    OPEN_BUILDS,
-    NEWEST_BUILD,
-    HEAD,
-    SCHEMA,
-    INSTANCE,
-    LAST_EVENT_AT,
-    FORGET_LEADER,
-    JUMP
-];
+crate::store::database::statements![OPEN_BUILDS, NEWEST_BUILD, HEAD, SCHEMA, INSTANCE, FORGET_LEADER, JUMP];

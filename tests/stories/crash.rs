@@ -113,6 +113,29 @@ async fn a_killed_service_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_depends_on_a_build_that_a_crash_ended_for_good_is_built() {
+    let once = CONFIG.replace("{source: app, steps", "{source: app, retries: 0, steps").replace(
+        "schedulers: {",
+        "  mourn: {source: app, steps: [checkout]}\nschedulers: {after: {kind: dependent, upstream: push, if: finished, build: [mourn]}, ",
+    );
+    let yard = Yard::make(&once);
+    let served = yard.serve().await;
+    served.until("first sight", |event| event["kind"] == "repository.seen").await;
+    yard.app.push("main", "go", &[("a", "1")]);
+    served.until("a step", |event| event["kind"] == "step.started" && event["body"]["name"] == "wait").await;
+    served.kill().await;
+    let served = yard.serve().await;
+    let is_mourned = |event: &serde_json::Value| {
+        event["kind"] == "buildset.completed" && event["body"]["buildset"] == 2 && event["body"]["outcome"] == "success"
+    };
+    served.until("what depends on it", is_mourned).await;
+    let builds = served.get("/api/v1/builds").await;
+    let outcome = |build: usize| builds["items"][build]["outcome"].clone();
+    assert_eq!((outcome(1), outcome(0)), ("exception".into(), "success".into()), "{builds}");
+    assert!(served.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_and_afterwards_all_is_there() {
     let yard = Yard::make(&CONFIG.replace("read go < FOLDER/gate", "head -c 3000000 /dev/urandom | base64"));
     let (file, data) = (yard.folder.path().join("gristmill.yaml"), yard.folder.path().join("data"));
