@@ -25,7 +25,7 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     /// Whether its rows come out right only from the whole journal.
     pub(super) needs_all: bool,
-    select: &'static str,
+    pub(super) select: &'static str,
     /// How many of the columns are its key.
     keys: usize,
     columns: &'static [(&'static str, Kind)],
