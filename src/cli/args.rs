@@ -345,6 +345,12 @@ pub struct BackupArgs {
     /// The data folder [default: gristmill-data beside the file]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The database: `sqlite:` for a file in the data folder, or `postgres://USER@HOST/NAME`
+    #[arg(long, value_name = "URL", env = "GRISTMILL_DATABASE", hide_env_values = true, default_value = "sqlite:")]
+    pub database: Database,
+    /// The folder of logs, if it is not in the data folder
+    #[arg(long, value_name = "DIR", env = "GRISTMILL_LOGS")]
+    pub logs: Option<PathBuf>,
 }
 
 /// What `restore` takes.
@@ -356,6 +362,9 @@ pub struct RestoreArgs {
     /// The data folder to make, which must be empty or not there yet
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// The database: `sqlite:` for a file in the data folder, or `postgres://USER@HOST/NAME`, which must be empty
+    #[arg(long, value_name = "URL", env = "GRISTMILL_DATABASE", hide_env_values = true, default_value = "sqlite:")]
+    pub database: Database,
 }
 
 /// What `retention` takes.

@@ -15,6 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::keeping::backup::Source;
 use crate::keeping::files::size;
 use crate::keeping::{self, KeepingError, Manifest, Progress};
+use crate::store::StoreError;
 
 pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Exit, Failure> {
     if let Some(folder) = &args.check {
@@ -22,7 +23,7 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Exit, Fai
         return show(context, "checked", folder, &manifest);
     }
     let data = args.data.unwrap_or_else(|| args.file.parent().unwrap_or(Path::new("")).join(DATA_FOLDER));
-    let source = Source { data, configuration: args.file };
+    let source = Source { data, database: args.database, logs: args.logs, configuration: args.file };
     let place = args.place.expect("the command line demands it where nothing is checked");
     let taken = keeping::take(&source, &place, SystemClock.now(), &mut tell(context)).await;
     show(context, "written", &place, &taken.map_err(|error| failure(&error))?)
@@ -46,8 +47,11 @@ pub(super) fn tell(context: &Context) -> impl FnMut(Progress) + Send + use<> {
 /// Says what went wrong, and with which exit code.
 pub(super) fn failure(error: &KeepingError) -> Failure {
     let exit = match error {
-        KeepingError::Taken { .. } | KeepingError::Inside { .. } => Exit::Usage,
-        KeepingError::NoDatabase { .. } | KeepingError::NoBackup { .. } => Exit::NotFound,
+        KeepingError::Taken { .. }
+        | KeepingError::Inside { .. }
+        | KeepingError::OtherKind { .. }
+        | KeepingError::Store(StoreError::NotEmpty { .. }) => Exit::Usage,
+        KeepingError::NoDatabase { .. } | KeepingError::NoLogs { .. } | KeepingError::NoBackup { .. } => Exit::NotFound,
         _ => Exit::Broken,
     };
     Failure::new(exit, chain(error))
@@ -82,6 +86,8 @@ fn show(context: &Context, done: &str, folder: &Path, manifest: &Manifest) -> Re
     for what in &manifest.left_out {
         context.say(&format!("  left out {what}"))?;
     }
-    context.say(&format!("  `gristmill restore {} --data DIR` makes an installation of it", folder.display()))?;
+    let database = if manifest.is_dump() { " --database URL" } else { "" };
+    let folder = folder.display();
+    context.say(&format!("  `gristmill restore {folder} --data DIR{database}` makes an installation of it"))?;
     Ok(Exit::Done)
 }

@@ -11,7 +11,8 @@ use crate::keeping;
 use crate::keeping::restore::RESTORED_CONFIGURATION;
 
 pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit, Failure> {
-    let restored = keeping::restore(&args.source, &args.data, SystemClock.now(), &mut tell(context)).await;
+    let RestoreArgs { source, data, database } = &args;
+    let restored = keeping::restore(source, data, database, SystemClock.now(), &mut tell(context)).await;
     let (manifest, restored) = restored.map_err(|error| failure(&error))?;
     let data = args.data.display();
     if context.global.json {
@@ -37,7 +38,9 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit, Fa
     if manifest.configuration.is_some() {
         context.say(&format!("  the configuration of then is {data}/{RESTORED_CONFIGURATION}"))?;
     }
-    context
-        .say(&format!("  `gristmill serve FILE --data {data}` starts it; make sure that the old one does not run"))?;
+    let database = if manifest.is_dump() { " --database URL" } else { "" };
+    context.say(&format!(
+        "  `gristmill serve FILE --data {data}{database}` starts it; make sure that the old one does not run"
+    ))?;
     Ok(Exit::Done)
 }

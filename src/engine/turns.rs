@@ -122,6 +122,7 @@ impl Task {
                 Letter::Lead(done) => {
                     self.reload().await;
                     self.leads.send_replace(true);
+                    self.repeat_commands();
                     // Whoever asked may have gone.
                     done.send(()).ok();
                 }
@@ -277,7 +278,10 @@ impl Task {
                 Ok(state) => {
                     self.head.send_replace(state.head);
                     self.state = state;
-                    self.repeat_commands();
+                    // Another master's workers are not ours to command.
+                    if *self.leads.borrow() {
+                        self.repeat_commands();
+                    }
                     info!(head = self.state.head.0, "the state was loaded again");
                     return;
                 }

@@ -9,10 +9,12 @@ use super::KeepingError;
 use super::files::{self, Draft};
 use super::manifest::{self, Entry, Manifest};
 use crate::store::copy::{self, Snapshot};
-use crate::store::{DATABASE_FILE, StoreError};
+use crate::store::{DATABASE_FILE, Database, StoreError, dump};
 
 /// The configuration's name in a backup.
 pub const CONFIGURATION: &str = "gristmill.yaml";
+/// The name of a dump of a database on a server.
+pub const DUMP_FILE: &str = "gristmill.dump";
 /// The folder of logs, in the data folder and in a backup.
 pub const LOGS: &str = "logs";
 /// What is not in a backup.
@@ -25,10 +27,14 @@ const LEFT_OUT: [&str; 3] = [
 const FILES_PER_WORD: usize = 1_000;
 
 /// What a backup is taken of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Source {
-    /// The data folder.
+    /// The data folder. Of an installation with its database on a server it may be missing.
     pub data: PathBuf,
+    /// The database.
+    pub database: Database,
+    /// The folder of logs, if it is not in the data folder.
+    pub logs: Option<PathBuf>,
     /// The configuration's file.
     pub configuration: PathBuf,
 }
@@ -59,24 +65,34 @@ pub enum Progress {
 /// Logs of finished steps are complete in it, those of running ones end where they ended at that moment.
 ///
 /// # Errors
-/// If anything is at `place`, or cannot be read or written. Nothing is left at `place` then.
+/// If anything is at `place`, or cannot be read or written; if PostgreSQL's programs are needed and not there. Nothing is
+/// left at `place` then.
 pub async fn take(
     source: &Source,
     place: &Path,
     now: Timestamp,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Manifest, KeepingError> {
-    if !source.data.join(DATABASE_FILE).is_file() {
-        return Err(KeepingError::NoDatabase { folder: source.data.clone() });
+    let logs = source.logs.clone().unwrap_or_else(|| source.data.join(LOGS));
+    match source.database {
+        Database::Embedded if !source.data.join(DATABASE_FILE).is_file() => {
+            return Err(KeepingError::NoDatabase { folder: source.data.clone() });
+        }
+        // An embedded database that is there says that the place is right, also before there are any.
+        Database::Server(_) if !logs.is_dir() => return Err(KeepingError::NoLogs { folder: logs }),
+        _ => {}
     }
-    refuse_inside(&source.data, place)?;
+    let has_folder = source.data.is_dir();
+    for folder in has_folder.then_some(&source.data).into_iter().chain(logs.is_dir().then_some(&logs)) {
+        refuse_inside(folder, place)?;
+    }
     let draft = Draft::begin(place)?;
-    let _held = files::hold(&source.data).await?;
+    let _held = if has_folder { Some(files::hold(&source.data).await?) } else { None };
     tell(Progress::Database);
     // The database first: whatever it says was printed is in the logs by then.
-    let snapshot = copy::copy(&source.data, &draft.folder().join(DATABASE_FILE)).await?;
-    let mut entries = vec![files::measure(draft.folder(), DATABASE_FILE)?];
-    copy_logs(&source.data, draft.folder(), &snapshot, &mut entries, tell)?;
+    let (snapshot, file) = copy_database(source, draft.folder()).await?;
+    let mut entries = vec![files::measure(draft.folder(), file)?];
+    copy_logs(&logs, draft.folder(), &snapshot, &mut entries, tell)?;
     let configuration = copy_configuration(source, draft.folder())?;
     let has_configuration = configuration.is_some();
     entries.extend(configuration);
@@ -85,6 +101,14 @@ pub async fn take(
     check(draft.folder(), tell).await?;
     draft.publish()?;
     Ok(manifest)
+}
+
+/// Gives what the copy is of, and its name.
+async fn copy_database(source: &Source, to: &Path) -> Result<(Snapshot, &'static str), StoreError> {
+    Ok(match &source.database {
+        Database::Embedded => (copy::copy(&source.data, &to.join(DATABASE_FILE)).await?, DATABASE_FILE),
+        Database::Server(url) => (dump::dump(url, &to.join(DUMP_FILE)).await?, DUMP_FILE),
+    })
 }
 
 fn refuse_inside(data: &Path, place: &Path) -> Result<(), KeepingError> {
@@ -100,19 +124,20 @@ fn refuse_inside(data: &Path, place: &Path) -> Result<(), KeepingError> {
 /// Copies the logs of the builds that the database knows. An index comes before its log, so that it never says of more
 /// than the log has; opened again, a log is cut to what both say.
 fn copy_logs(
-    data: &Path,
+    from: &Path,
     to: &Path,
     snapshot: &Snapshot,
     entries: &mut Vec<Entry>,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), KeepingError> {
-    let mut logs = files::list(&data.join(LOGS))?;
+    let mut logs = files::list(from)?;
     logs.retain(|path| files::build_of(path).is_some_and(|build| build <= snapshot.last_build));
     for (done, path) in logs.iter().enumerate() {
         if done % FILES_PER_WORD == 0 {
             tell(Progress::Logs { done, all: logs.len() });
         }
-        entries.extend(files::copy(data, to, &format!("{LOGS}/{path}"))?);
+        let copied = files::copy(from, &to.join(LOGS), path)?;
+        entries.extend(copied.map(|copied| Entry { path: format!("{LOGS}/{path}"), ..copied }));
     }
     Ok(())
 }
@@ -150,13 +175,20 @@ fn describe(snapshot: Snapshot, files: Vec<Entry>, has_configuration: bool, now:
 }
 
 /// Checks a backup: every file is there with the size and the SHA-256 that the manifest says, there is no other, and the
-/// database holds together and is the one that the manifest describes.
+/// database holds together and is the one that the manifest describes. Of a dump the last is known once it is restored.
 ///
 /// # Errors
 /// The first thing that is wrong, with the file's name.
 pub async fn check(folder: &Path, tell: &mut (dyn FnMut(Progress) + Send)) -> Result<Manifest, KeepingError> {
     let manifest = Manifest::read(folder)?;
     check_files(folder, &manifest, tell)?;
+    if manifest.is_dump() {
+        return match dump::check(&folder.join(DUMP_FILE)).await {
+            Ok(()) => Ok(manifest),
+            Err(StoreError::Damaged { file, why }) => Err(KeepingError::Damaged { path: file, why }),
+            Err(error) => Err(error.into()),
+        };
+    }
     let damaged = |why: String| KeepingError::Damaged { path: folder.join(DATABASE_FILE), why };
     if !manifest.files.iter().any(|file| file.path == DATABASE_FILE) {
         return Err(damaged("the manifest does not name it".to_owned()));

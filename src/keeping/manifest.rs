@@ -6,6 +6,7 @@ use gristmill_model::{BuildId, Digest, InstanceEpoch, Seq, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::KeepingError;
+use super::backup::DUMP_FILE;
 
 /// The manifest's name in a backup.
 pub const FILE: &str = "manifest.json";
@@ -70,6 +71,11 @@ impl Manifest {
     /// Gives the bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Says whether it is of a database on a server.
+    pub fn is_dump(&self) -> bool {
+        self.files.iter().any(|file| file.path == DUMP_FILE)
     }
 
     /// Writes it as text.

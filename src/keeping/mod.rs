@@ -1,7 +1,7 @@
 //! Keeping an installation: backups of it, and restoring them.
 //!
 //! A backup is a folder that is written under another name and renamed when it is complete: the database as it was at
-//! one moment, the logs up to then, the configuration, and a [`manifest`] with the size and SHA-256 of every file.
+//! one moment (or a dump of one on a server), the logs up to then, the configuration, and a [`manifest`] with the size and SHA-256 of every file.
 //!
 //! In reading order: [`manifest`] is what a backup says of itself; [`files`] copies so that what is said to be there is
 //! there after a power cut; [`backup`] takes one and checks it; [`mod@restore`] makes an installation of one;
@@ -59,13 +59,27 @@ pub enum KeepingError {
     },
     /// There is no database to copy.
     #[error(
-        "there is no database in {}: `--data DIR` names the data folder. A database on a PostgreSQL server is copied \
-         with `pg_dump`",
+        "there is no database in {}: `--data DIR` names the data folder, and `--database URL` a database on a \
+         PostgreSQL server",
         folder.display()
     )]
     NoDatabase {
         /// The folder.
         folder: PathBuf,
+    },
+    /// There are no logs to copy.
+    #[error("there is no folder of logs {}: `--data DIR` or `--logs DIR` names it", folder.display())]
+    NoLogs {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The backup is of one kind of database, and was to be restored to the other.
+    #[error("{}: {why}", folder.display())]
+    OtherKind {
+        /// The backup.
+        folder: PathBuf,
+        /// What it is of, and what to give.
+        why: &'static str,
     },
     /// The folder is no backup.
     #[error("{} is no backup: it has no {}", folder.display(), manifest::FILE)]

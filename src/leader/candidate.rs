@@ -6,6 +6,8 @@ use crate::store::Leader;
 
 /// How long a leader's beat may stand still before another master takes over.
 pub const LEASE: Duration = Duration::from_secs(20);
+/// After how long without an acknowledged beat a leader takes itself for deposed: before anybody else can.
+pub const FENCE: Duration = Duration::from_secs(16);
 /// How often a leader beats, and the others look.
 pub const BEAT_EVERY: Duration = Duration::from_secs(2);
 
@@ -17,6 +19,8 @@ pub struct Candidate {
     is_alone: bool,
     /// What was seen last, and when it was first seen so.
     seen: Option<(Leader, Duration)>,
+    /// Whether it has looked before: only at the start is its own name a predecessor's.
+    has_looked: bool,
 }
 
 /// What to do now.
@@ -31,7 +35,7 @@ pub enum Advice {
 impl Candidate {
     /// Makes the candidate called `master`. `is_alone` says that no other master can be there.
     pub fn new(master: &str, is_alone: bool) -> Self {
-        Self { master: master.to_owned(), is_alone, seen: None }
+        Self { master: master.to_owned(), is_alone, seen: None, has_looked: false }
     }
 
     /// Gives its name.
@@ -39,10 +43,15 @@ impl Candidate {
         &self.master
     }
 
+    /// Forgets what it saw: what could not be looked at has not stood still.
+    pub fn forget(&mut self) {
+        self.seen = None;
+    }
+
     /// Decides by what it sees now; `now` is its own clock, which never jumps. Costs a comparison.
     ///
-    /// A master that finds its own name knows that its predecessor is dead: only one process at a time has the data
-    /// folder that the name is kept in.
+    /// A master that finds its own name at its first look knows that its predecessor is dead: only one process at a time
+    /// has the data folder that the name is kept in. Later it would be a master with a copy of that folder.
     pub fn look(&mut self, leader: &Leader, now: Duration) -> Advice {
         let since = match &self.seen {
             Some((seen, since)) if seen == leader => *since,
@@ -51,7 +60,8 @@ impl Candidate {
                 now
             }
         };
-        let is_gone = leader.master.is_empty() || leader.master == self.master;
+        let is_first = !std::mem::replace(&mut self.has_looked, true);
+        let is_gone = leader.master.is_empty() || (is_first && leader.master == self.master);
         if self.is_alone || is_gone || now.saturating_sub(since) >= LEASE { Advice::Take } else { Advice::Follow }
     }
 }
@@ -73,7 +83,9 @@ mod tests {
         let mut candidate = Candidate::new("b", false);
         assert_eq!(advice(&mut candidate, &leader(0, "", 0), 0), Advice::Take);
         assert_eq!(advice(&mut candidate, &leader(7, "", 3), 1), Advice::Take, "given up");
-        assert_eq!(advice(&mut candidate, &leader(7, "b", 3), 2), Advice::Take, "our own, from before the restart");
+        let mut restarted = Candidate::new("b", false);
+        assert_eq!(advice(&mut restarted, &leader(7, "b", 3), 2), Advice::Take, "our own, from before the restart");
+        assert_eq!(advice(&mut restarted, &leader(8, "b", 3), 3), Advice::Follow, "somebody with our name");
         assert_eq!(advice(&mut Candidate::new("b", true), &leader(7, "a", 3), 0), Advice::Take, "there is no other");
     }
 
@@ -83,6 +95,15 @@ mod tests {
         for beat in 0..1000 {
             assert_eq!(advice(&mut candidate, &leader(1, "a", beat), beat as u64 * 19), Advice::Follow);
         }
+    }
+
+    #[test]
+    fn a_database_that_did_not_answer_is_no_sign_of_a_dead_leader() {
+        let mut candidate = Candidate::new("b", false);
+        assert_eq!(advice(&mut candidate, &leader(1, "a", 5), 100), Advice::Follow);
+        candidate.forget();
+        assert_eq!(advice(&mut candidate, &leader(1, "a", 5), 130), Advice::Follow);
+        assert_eq!(advice(&mut candidate, &leader(1, "a", 5), 150), Advice::Take);
     }
 
     #[test]

@@ -67,6 +67,8 @@ impl Follower {
             };
             if !self.engine.fold(events, catalog).await? {
                 warn!("the journal does not go on from event {head}; the state was loaded again");
+                // What came into force meanwhile was passed over with it.
+                self.begin().await?;
             }
         }
     }

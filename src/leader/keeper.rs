@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::candidate::{Advice, BEAT_EVERY, Candidate};
+use super::candidate::{Advice, BEAT_EVERY, Candidate, FENCE};
 use crate::store::{Claim, Leader, Store, StoreError};
 
 /// Who leads, as this master saw it last. Cheap to clone.
@@ -58,13 +58,30 @@ pub struct Keeper {
     started: Instant,
     /// The epoch of the lead that it has or had last.
     epoch: i64,
+    /// Whether it takes the lead once although the logs of before are in another folder.
+    forgets_logs: bool,
 }
 
 impl Keeper {
     /// Makes it for a master that would lead.
     pub fn new(store: Arc<Store>, claim: Claim, leadership: Leadership) -> Self {
         let candidate = Candidate::new(&claim.master, !store.is_shared());
-        Self { store, candidate, claim, leadership, started: Instant::now(), epoch: 0 }
+        Self { store, candidate, claim, leadership, started: Instant::now(), epoch: 0, forgets_logs: false }
+    }
+
+    /// Lets it take the lead once although the logs of before are in another folder.
+    #[must_use]
+    pub fn forgetting_logs(self, forgets_logs: bool) -> Self {
+        Self { forgets_logs, ..self }
+    }
+
+    /// Says whether its logs are where the others' are: who leads writes them.
+    fn may_take(&self, seen: &Leader) -> bool {
+        let is_same = !self.store.is_shared() || seen.logs.is_empty() || seen.logs == self.claim.logs;
+        if !is_same && !self.forgets_logs {
+            warn!("this master does not take the lead: its folder of logs is not the one that the others use");
+        }
+        is_same || self.forgets_logs
     }
 
     /// Says whether this master's folder of logs is the one that the others use. Of a master that is alone it always is.
@@ -81,16 +98,24 @@ impl Keeper {
     /// # Errors
     /// If the database does not answer.
     pub async fn look(&mut self) -> Result<bool, StoreError> {
-        let seen = self.store.reader().leader().await?;
+        let seen = match self.store.reader().leader().await {
+            Ok(seen) => seen,
+            Err(problem) => {
+                // A beat that could not be seen has not stood still.
+                self.candidate.forget();
+                return Err(problem);
+            }
+        };
         let advice = self.candidate.look(&seen, self.started.elapsed());
         let (before, epoch) = (seen.master.clone(), seen.epoch + 1);
         self.leadership.note(seen.clone());
-        if advice == Advice::Follow {
+        if advice == Advice::Follow || !self.may_take(&seen) {
             return Ok(false);
         }
         let is_taken = self.store.take_lead(&seen, &self.claim).await?;
         if is_taken {
             self.epoch = epoch;
+            self.forgets_logs = false;
             let Claim { master, address, logs } = self.claim.clone();
             self.leadership.note(Leader { epoch, master, address, beat: 0, logs });
             if self.store.is_shared() {
@@ -101,24 +126,40 @@ impl Keeper {
         Ok(is_taken)
     }
 
-    /// Beats until the lead is lost. A database that does not answer is no loss: nobody else can have taken it there,
-    /// and nothing can be decided meanwhile.
+    /// Keeps the lead until it is lost: beats, and gives it up by itself when no beat was acknowledged for so long that
+    /// another master is about to take it, or when another one has written.
     pub async fn hold(&self, mut leads: watch::Receiver<bool>, stop: &CancellationToken) -> Lost {
-        let mut beats = tokio::time::interval(BEAT_EVERY);
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return Lost::Stopped,
-                // An error means that the engine has stopped.
-                is_fenced = async { leads.wait_for(|leads| !leads).await.is_ok() } => {
-                    return if is_fenced { Lost::Taken } else { Lost::Stopped };
-                }
-                _ = beats.tick(), if self.store.is_shared() => match self.beat().await {
-                    Ok(true) => {}
-                    Ok(false) => return Lost::Taken,
-                    Err(problem) => warn!("the lead cannot be kept: {}", crate::chain::chain(&problem)),
-                },
+        tokio::select! {
+            () = stop.cancelled() => Lost::Stopped,
+            // An error means that the engine has stopped.
+            is_fenced = async { leads.wait_for(|leads| !leads).await.is_ok() } => {
+                if is_fenced { Lost::Taken } else { Lost::Stopped }
             }
+            () = self.lose() => Lost::Taken,
+        }
+    }
+
+    /// Beats until the lead is lost; never ends where no other master can be. May be dropped at any time.
+    pub async fn lose(&self) {
+        if !self.store.is_shared() {
+            return std::future::pending().await;
+        }
+        let mut acknowledged = Instant::now();
+        loop {
+            let sent = Instant::now();
+            // What is dropped here is done all the same, and its answer too late to count.
+            let left = FENCE.saturating_sub(acknowledged.elapsed());
+            match tokio::time::timeout(left, self.beat()).await {
+                Ok(Ok(true)) => acknowledged = sent,
+                Ok(Ok(false)) => return,
+                Ok(Err(problem)) => warn!("the lead cannot be kept: {}", crate::chain::chain(&problem)),
+                Err(_) => {}
+            }
+            if acknowledged.elapsed() >= FENCE {
+                warn!("the database has not answered for {} s; this master leads no longer", FENCE.as_secs());
+                return;
+            }
+            tokio::time::sleep(BEAT_EVERY).await;
         }
     }
 

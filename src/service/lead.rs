@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_model::{Catalog, Seq, WorkerName};
+use gristmill_model::{Catalog, CatalogHash, Seq, WorkerName};
 use gristmill_schedulers::{Input, State};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -59,11 +59,11 @@ pub(super) struct Leading {
 }
 
 impl Desk {
-    /// Begins to lead: from here on this master decides.
+    /// Begins to lead: from here on this master decides. What runs then is in `leading`, to be ended also when this fails.
     ///
     /// # Errors
     /// If the engine does not take the configuration.
-    pub(super) async fn begin(&self, loaded: Loaded) -> Result<Leading, ServiceError> {
+    pub(super) async fn begin(&self, leading: &mut Leading, loaded: Loaded) -> Result<(), ServiceError> {
         // Until the new configuration is in force, what happens is decided by the one that is, and by no other (S22).
         self.follower().begin().await.map_err(ServiceError::Follow)?;
         self.engine.lead().await?;
@@ -71,7 +71,6 @@ impl Desk {
         let catalog = Arc::new(loaded.catalog);
         self.engine.submit(Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text }).await?;
         self.guard.set_token(control::token(&catalog).as_deref());
-        let mut leading = Leading { stop: CancellationToken::new(), tasks: Vec::new() };
         let announcer = Announcer {
             engine: self.engine.clone(),
             reader: self.store.reader().clone(),
@@ -103,20 +102,7 @@ impl Desk {
         };
         leading.spawn(rounds.run(leading.stop.clone()));
         leading.spawn(self.retainer().run(leading.stop.clone()));
-        Ok(leading)
-    }
-
-    /// Begins to lead at the start, where what is wrong is told to whoever started it. `None` if something was written
-    /// meanwhile: a server may commit the last turn of a master that was killed after its end. It follows then, and the
-    /// next look takes the lead.
-    ///
-    /// # Errors
-    /// If the engine does not take the configuration.
-    pub(super) async fn begin_first(&self, loaded: Loaded) -> Result<Option<Leading>, ServiceError> {
-        match self.begin(loaded).await {
-            Err(ServiceError::Engine(_)) if !*self.engine.leads().borrow() => Ok(None),
-            begun => begun.map(Some),
-        }
+        Ok(())
     }
 
     /// Gives what follows the journal while another master leads.
@@ -136,15 +122,16 @@ impl Desk {
     }
 
     /// Ends what [`Desk::begin`] began. What was under way is in doubt, as after a crash.
-    pub(super) async fn end(&self, leading: Leading) {
+    pub(super) async fn end(&self, mut leading: Leading) {
         leading.stop.cancel();
+        // First of all nothing is decided any more: whoever leads now must not be overtaken. It fails only when the engine
+        // has stopped, and then decides nothing either.
+        self.engine.follow().await.ok();
         self.notifiers.stop().await;
         self.sources.reconfigure(&Catalog::default());
-        for task in leading.tasks {
+        for task in std::mem::take(&mut leading.tasks) {
             join(task).await;
         }
-        // It fails only when the engine has stopped, and then decides nothing either.
-        self.engine.follow().await.ok();
     }
 
     async fn work(self, catalog: Arc<Catalog>, stop: CancellationToken) {
@@ -176,22 +163,62 @@ impl Desk {
         Some((loaded, Some(problems)))
     }
 
-    async fn take_over(&self) -> Result<Leading, ServiceError> {
+    async fn take_over(&self, leading: &mut Leading) -> Result<(), ServiceError> {
         let Some((loaded, refused)) = self.configuration().await else {
             return Err(ServiceError::NoConfiguration { file: self.options.file.clone() });
         };
-        let leading = self.begin(loaded).await?;
+        self.begin(leading, loaded).await?;
         if let Some(problems) = refused {
             error!("{} is refused; the configuration in force stays", self.options.file.display());
-            self.engine.submit(Input::Refuse { problems }).await?;
+            if let Err(problem) = self.engine.submit(Input::Refuse { problems }).await {
+                error!("that it is refused was not told: {problem}");
+            }
         }
-        Ok(leading)
+        Ok(())
     }
 }
 
 impl Leading {
+    pub(super) fn new() -> Self {
+        Self { stop: CancellationToken::new(), tasks: Vec::new() }
+    }
+
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.push(tokio::spawn(task));
+    }
+}
+
+impl Drop for Leading {
+    /// Nothing that it began goes on without it.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Begins to lead at the start, where what is wrong is told to whoever started the service; the lead is given up again.
+/// `None` if something was written meanwhile: a server may commit the last turn of a master that was killed after its end.
+/// It follows then, and the next look takes the lead.
+///
+/// # Errors
+/// If the engine does not take the configuration.
+pub(super) async fn begin_at_start(
+    desk: &Desk,
+    keeper: &Keeper,
+    loaded: Loaded,
+) -> Result<Option<Leading>, ServiceError> {
+    let mut leading = Leading::new();
+    let begun = tokio::select! {
+        begun = desk.begin(&mut leading, loaded) => begun,
+        () = keeper.lose() => Err(ServiceError::Overtaken),
+    };
+    let Err(problem) = begun else { return Ok(Some(leading)) };
+    let is_overtaken = matches!(problem, ServiceError::Engine(_)) && !*desk.engine.leads().borrow();
+    desk.end(leading).await;
+    keeper.give_up().await;
+    match problem {
+        ServiceError::Overtaken => Ok(None),
+        _ if is_overtaken => Ok(None),
+        problem => Err(problem),
     }
 }
 
@@ -227,33 +254,76 @@ pub(super) async fn run(
 
 /// Follows until the lead is taken and begun, or until stopped.
 async fn follow(desk: &Desk, keeper: &mut Keeper, stop: &CancellationToken) -> Option<Leading> {
-    let follower = desk.follower();
-    let mut begun = false;
+    let mut following = Following { follower: desk.follower(), has_begun: false, token_of: None, is_silent: false };
     let mut looked = None;
     loop {
-        let caught_up = if begun { follower.catch_up().await } else { follower.begin().await };
-        match caught_up {
-            Ok(()) => begun = true,
-            Err(problem) => warn!("what the leader wrote is not read yet: {}", chain(&problem)),
-        }
-        desk.guard.set_token(control::token(&desk.engine.catalog()).as_deref());
+        stop.run_until_cancelled(following.step(desk)).await?;
         let is_due = looked.is_none_or(|at: tokio::time::Instant| at.elapsed() >= BEAT_EVERY);
         if is_due {
             looked = Some(tokio::time::Instant::now());
-            match keeper.look().await {
-                Ok(true) => match desk.take_over().await {
-                    Ok(leading) => return Some(leading),
-                    Err(problem) => {
-                        error!("the lead was taken and could not be begun: {}", chain(&problem));
-                        keeper.give_up().await;
-                        stop.run_until_cancelled(tokio::time::sleep(TRY_AGAIN)).await;
-                    }
+            match stop.run_until_cancelled(keeper.look()).await? {
+                Ok(true) => match take_over(desk, keeper, stop).await {
+                    Some(leading) => return Some(leading),
+                    None => stop.run_until_cancelled(tokio::time::sleep(TRY_AGAIN)).await?,
                 },
                 Ok(false) => {}
                 Err(problem) => warn!("who leads is not known: {}", chain(&problem)),
             }
         }
         stop.run_until_cancelled(tokio::time::sleep(FOLLOW_EVERY)).await?;
+    }
+}
+
+/// Begins the lead that was taken; beats meanwhile. If that does not succeed everything is ended and the lead given up.
+async fn take_over(desk: &Desk, keeper: &Keeper, stop: &CancellationToken) -> Option<Leading> {
+    let mut leading = Leading::new();
+    let problem = tokio::select! {
+        begun = desk.take_over(&mut leading) => match begun {
+            Ok(()) => return Some(leading),
+            Err(problem) => Some(problem),
+        },
+        () = keeper.lose() => Some(ServiceError::Overtaken),
+        () = stop.cancelled() => None,
+    };
+    if let Some(problem) = problem {
+        error!("the lead was taken and could not be begun: {}", chain(&problem));
+    }
+    desk.end(leading).await;
+    keeper.give_up().await;
+    None
+}
+
+/// What a master that does not lead remembers between two steps.
+struct Following {
+    follower: Follower,
+    has_begun: bool,
+    /// The configuration whose token the guard asks for.
+    token_of: Option<CatalogHash>,
+    /// Whether the last step failed, and that was said.
+    is_silent: bool,
+}
+
+impl Following {
+    /// Reads what the leader has written.
+    async fn step(&mut self, desk: &Desk) {
+        let read = match self.has_begun {
+            true => self.follower.catch_up().await,
+            false => self.follower.begin().await,
+        };
+        match read {
+            Ok(()) => (self.has_begun, self.is_silent) = (true, false),
+            Err(problem) if self.is_silent => tracing::debug!("{}", chain(&problem)),
+            Err(problem) => {
+                warn!("what the leader wrote is not read yet: {}", chain(&problem));
+                self.is_silent = true;
+            }
+        }
+        let catalog = desk.engine.catalog();
+        // The one of nobody is no configuration: until there is one, the token of the file stands.
+        if catalog.hash != Catalog::default().hash && self.token_of.as_ref() != Some(&catalog.hash) {
+            self.token_of = Some(catalog.hash.clone());
+            desk.guard.set_token(control::token(&catalog).as_deref());
+        }
     }
 }
 

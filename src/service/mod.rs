@@ -123,6 +123,9 @@ pub enum ServiceError {
     /// The configuration that was in force before cannot be read from the store.
     #[error("cannot read the configuration that was in force")]
     Follow(#[source] leader::follow::FollowError),
+    /// Another master took the lead while this one was beginning.
+    #[error("another master took the lead while this one was beginning")]
+    Overtaken,
     /// The engine did not take the configuration.
     #[error("the configuration was not put in force")]
     Engine(#[from] EngineError),
@@ -209,7 +212,8 @@ impl Service {
             engine::turns::start(engine_options, stop.engine.clone()).await.map_err(ServiceError::Store)?;
         let leadership = Leadership::new(engine.leads());
         let claim = lead::claim(&options, address).map_err(system("without its own name in its folders"))?;
-        let mut keeper = Keeper::new(Arc::clone(&store), claim, leadership.clone());
+        let mut keeper =
+            Keeper::new(Arc::clone(&store), claim, leadership.clone()).forgetting_logs(options.forget_logs);
         if !options.forget_logs && !keeper.shares_logs().await.map_err(ServiceError::Store)? {
             return Err(ServiceError::LogsElsewhere { folder: options.logs_folder() });
         }
@@ -247,7 +251,7 @@ impl Service {
         let retainer = desk.retainer();
         // Alone it leads at once, and what is wrong is told to whoever started it.
         let leading = match keeper.look().await.map_err(ServiceError::Store)? {
-            true => desk.begin_first(loaded).await?,
+            true => lead::begin_at_start(&desk, &keeper, loaded).await?,
             false => {
                 let leader = leadership.leader();
                 info!("{} leads at {}; this master follows", leader.master, leader.address);

@@ -1,7 +1,7 @@
 //! Copies of the database: taken while a service writes, checked, and made the beginning of another installation.
 //!
-//! A copy is one moment of the database: a backup never sees half a turn. Only SQLite is copied here; a server has tools
-//! of its own.
+//! A copy is one moment of the database: a backup never sees half a turn. Files are copied here; a server has tools of its
+//! own, which [`super::dump`] runs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -50,6 +50,8 @@ const SCHEMA: &str = "SELECT COALESCE(MAX(number), 0) AS number FROM schema_vers
 const INSTANCE: &str = "SELECT id, epoch, created_at FROM instance WHERE one = 1";
 const CHECK: &str = "PRAGMA integrity_check(10)";
 const CHECK_REFERENCES: &str = "SELECT \"table\" AS problem FROM pragma_foreign_key_check LIMIT 10";
+/// Nobody leads a new installation, and it may have its logs where it likes.
+const FORGET_LEADER: &str = "UPDATE leader SET master = '', address = '', logs = '' WHERE one = 1";
 const JUMP: &str = "UPDATE journal_head SET seq = $2 WHERE one = 1 AND seq = $1";
 
 /// The schema from which on there is a row that says which installation this is.
@@ -112,7 +114,7 @@ async fn look_through(connection: &mut Connection) -> Result<Result<Snapshot, St
     snapshot_of(connection).await.map(Ok)
 }
 
-async fn snapshot_of(connection: &mut Connection) -> Result<Snapshot, StoreError> {
+pub(super) async fn snapshot_of(connection: &mut Connection) -> Result<Snapshot, StoreError> {
     let schema = schema_of(connection).await?;
     let mut snapshot = Snapshot { schema, ..Snapshot::default() };
     if schema >= SCHEMA_WITH_INSTANCE {
@@ -150,7 +152,8 @@ pub async fn begin_anew(folder: &Path, taken: Timestamp, now: Timestamp) -> Resu
     made
 }
 
-async fn restore(
+/// Makes another installation of the database behind a connection.
+pub(super) async fn restore(
     connection: &mut Connection,
     place: &Place,
     taken: Timestamp,
@@ -164,6 +167,7 @@ async fn restore(
     let before = Seq(gap.after(state.head.0, EVENTS_STEP));
     let moved = sql(JUMP).bind(state.head.0).bind(before.0).execute(&mut *connection).await;
     moved.map_err(failed("pass over the journal's numbers"))?;
+    sql(FORGET_LEADER).execute(&mut *connection).await.map_err(failed("forget who led"))?;
     let event = EventBody::InstanceRestored { instance: epoch, head: state.head, taken, last };
     // Time does not run backwards in a journal, whatever this machine's clock says.
     let turn = Turn { expected_head: before, at: now.max(state.at), events: vec![event], ..Turn::default() };
@@ -252,4 +256,4 @@ mod tests {
 }
 
 #[cfg(test)]
-crate::store::database::statements![OPEN_BUILDS, NEWEST_BUILD, HEAD, SCHEMA, INSTANCE, JUMP];
+crate::store::database::statements![OPEN_BUILDS, NEWEST_BUILD, HEAD, SCHEMA, INSTANCE, FORGET_LEADER, JUMP];

@@ -67,6 +67,58 @@ pub enum StoreError {
         /// What is wrong with it. Without the address itself, which may have a password in it.
         why: String,
     },
+    /// One of PostgreSQL's own programs is not there.
+    #[error(
+        "{program} is not on the path, and a database on a server is copied and restored with it: install PostgreSQL's \
+         client programs (Debian's package is postgresql-client-{version})"
+    )]
+    ToolMissing {
+        /// Which one.
+        program: &'static str,
+        /// The server's version.
+        version: String,
+    },
+    /// One of PostgreSQL's own programs is older than the server, and does not know all that this has.
+    #[error(
+        "the program on the path is {found}, and the server is PostgreSQL {wanted}: install the client programs of that \
+         version (Debian's package is postgresql-client-{wanted}), or put their folder first on the path for {program}"
+    )]
+    ToolTooOld {
+        /// Which one.
+        program: &'static str,
+        /// What it says of itself.
+        found: String,
+        /// The server's version.
+        wanted: String,
+    },
+    /// One of PostgreSQL's own programs failed.
+    #[error("{program} failed: {said}")]
+    ToolFailed {
+        /// Which one.
+        program: &'static str,
+        /// What it said.
+        said: String,
+    },
+    /// Something would be restored into a database that has tables.
+    #[error(
+        "the database {place} has tables, and nothing is overwritten: make an empty one (`createdb NAME`), and give that"
+    )]
+    NotEmpty {
+        /// Which, as it stands after "the database".
+        place: String,
+    },
+    /// A database was loaded, but not made another installation.
+    #[error(
+        "the database {place} was loaded, but numbers and leases of before still count in it: start no service on it; \
+         drop it, make an empty one, and restore again"
+    )]
+    HalfRestored {
+        /// Which, as it stands after "the database".
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<Self>,
+    },
     /// The database would not keep what it acknowledges.
     #[error(
         "the database did not take the setting `{setting}` (it says `{found}`): SQLite must not lie on a network file system, and a server must keep what it acknowledges"

@@ -75,14 +75,27 @@ pub(super) async fn bring_up_to_date(connection: &mut Connection, place: &str) -
 /// Refuses a schema that is not exactly the one that this program knows, and changes nothing.
 pub(super) async fn expect_current(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
     refuse_foreign(connection, place).await?;
-    let tables = sql(COUNT_TABLES).fetch_one(&mut *connection).await.map_err(failed("look at the database"))?;
-    let is_empty = Record::of("sqlite_schema", &tables).int("tables")? == 0;
-    let found = if is_empty { 0 } else { check_applied(connection, place, MIGRATIONS).await? };
-    let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
+    let found = if has_tables(connection).await? { check_applied(connection, place, MIGRATIONS).await? } else { 0 };
+    let known = newest();
     if found < known {
         return Err(StoreError::SchemaOlder { place: place.to_owned(), found, known });
     }
     Ok(())
+}
+
+/// Refuses a database that is not ours, or whose schema is newer than this program knows, and changes nothing.
+pub(super) async fn expect_known(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
+    refuse_foreign(connection, place).await?;
+    if !has_tables(connection).await? {
+        return Err(StoreError::SchemaOlder { place: place.to_owned(), found: 0, known: newest() });
+    }
+    check_applied(connection, place, MIGRATIONS).await.map(drop)
+}
+
+/// Says whether there is any table, whosever it is.
+pub(super) async fn has_tables(connection: &mut Connection) -> Result<bool, StoreError> {
+    let tables = sql(COUNT_TABLES).fetch_one(connection).await.map_err(failed("look at the database"))?;
+    Ok(Record::of("sqlite_schema", &tables).int("tables")? > 0)
 }
 
 /// The same for any list of migrations.

@@ -7,10 +7,11 @@
 //! connection that writes; `commit` is the transaction; `rows` says, one file per noun, which rows an event means and
 //! how open ones are read back; `load` makes a state of them; [`leader`] is who decides where there are several masters;
 //! [`read`] are the reads for everybody else; [`retire`] deletes what is over and old, [`usage`] says where the room
-//! goes; [`copy`] takes and restores copies; [`inspect`] proves that the rows are as they should be. What depends on the
+//! goes; [`copy`] takes and restores copies, and [`dump`] those of a server; [`inspect`] proves that the rows are as they should be. What depends on the
 //! kind of database is in `database` and the migrations, and nowhere else.
 
 pub mod copy;
+pub mod dump;
 pub mod error;
 pub mod inspect;
 pub mod leader;

@@ -25,8 +25,10 @@ const LOOK_FOR_MAX: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// SQLite gives pages back only in a database that was made to; each time at most 8 MiB, because turns wait for it.
 /// PostgreSQL has a process of its own for this.
-const GIVE_BACK: Text =
-    Text::Each { sqlite: "PRAGMA incremental_vacuum(2000); PRAGMA wal_checkpoint(TRUNCATE)", postgres: "SELECT 1" };
+const GIVE_BACK: Text = Text::Each {
+    sqlite: "PRAGMA busy_timeout = 0; PRAGMA incremental_vacuum(2000); PRAGMA wal_checkpoint(TRUNCATE); PRAGMA busy_timeout = 5000",
+    postgres: "SELECT 1",
+};
 
 enum Job {
     Commit(Turn, oneshot::Sender<Result<Seq, CommitError>>),

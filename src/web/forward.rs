@@ -35,6 +35,17 @@ const NOT_PASSED_ON: [HeaderName; 10] = [
     HeaderName::from_static("sec-fetch-site"),
 ];
 
+/// What a caller does who does not know whether something was done.
+const UNKNOWN_HINT: &str = "it may have been done: look, or say it again with the same Idempotency-Key";
+
+/// Why a request was not passed on, or not answered.
+enum NotPassedOn {
+    /// It did not leave this master: nothing was changed.
+    Before(String),
+    /// It had left, and nobody knows what came of it.
+    Unknown(String),
+}
+
 /// Who leads, and the way to it.
 #[derive(Debug, Clone)]
 pub(super) struct Forward {
@@ -65,16 +76,17 @@ impl Forward {
         }
     }
 
-    async fn pass_on(&self, request: Request) -> Result<Response, String> {
+    async fn pass_on(&self, request: Request) -> Result<Response, NotPassedOn> {
         if request.headers().contains_key(FORWARDED) {
-            return Err("the lead has just changed".to_owned());
+            return Err(NotPassedOn::Before("the lead has just changed".to_owned()));
         }
         let leader = self.leadership.leader();
         if leader.master.is_empty() {
-            return Err("no master leads now".to_owned());
+            return Err(NotPassedOn::Before("no master leads now".to_owned()));
         }
         if leader.address.is_empty() {
-            return Err(format!("{} leads and cannot be reached by other masters", leader.master));
+            let why = format!("{} leads and cannot be reached by other masters", leader.master);
+            return Err(NotPassedOn::Before(why));
         }
         let (parts, body) = request.into_parts();
         let url = format!("{}{}", leader.address, path_of(&parts.uri));
@@ -92,13 +104,16 @@ impl Forward {
                     leader.address,
                     crate::chain::chain(&problem)
                 );
-                format!("{}, which leads, does not answer", leader.master)
+                let why = format!("{}, which leads, does not answer", leader.master);
+                if problem.is_connect() { NotPassedOn::Before(why) } else { NotPassedOn::Unknown(why) }
             })?;
         let mut response = Response::builder().status(answer.status());
         if let Some(headers) = response.headers_mut() {
             headers.extend(answer.headers().iter().filter(|(name, _)| !NOT_PASSED_ON.contains(name)).map(clone));
         }
-        response.body(Body::from_stream(answer.bytes_stream())).map_err(|problem| problem.to_string())
+        response
+            .body(Body::from_stream(answer.bytes_stream()))
+            .map_err(|problem| NotPassedOn::Unknown(problem.to_string()))
     }
 }
 
@@ -131,10 +146,20 @@ pub(super) async fn forward(State(forward): State<Option<Forward>>, request: Req
     }
 }
 
-fn refusal(why: &str, is_page: bool) -> Response {
-    let error = ApiError::unavailable(why);
-    if is_page {
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], format!("{why}\n")).into_response();
+fn refusal(why: &NotPassedOn, is_page: bool) -> Response {
+    let (status, why, error) = match why {
+        NotPassedOn::Before(why) => (StatusCode::SERVICE_UNAVAILABLE, why, ApiError::unavailable(why)),
+        NotPassedOn::Unknown(why) => {
+            let status = StatusCode::BAD_GATEWAY;
+            (status, why, ApiError::new(status, "unknown", why).hint(UNKNOWN_HINT))
+        }
+    };
+    if !is_page {
+        return error.into_response();
     }
-    error.into_response()
+    let mut response = (status, format!("{why}\n")).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use gristmill::service::{Options, Service};
+use gristmill::store::Database;
 use gristmill_model::protocol::{Held, Hello, Report, ReportBody};
 use gristmill_model::{BuildId, EventBody, Outcome, Seq, Timestamp};
 use gristmill_schedulers::input::Denial;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::crash::{CONFIG, Yard};
 use super::push::SMALLEST;
+use crate::support::postgres::Postgres;
 use crate::support::process::Served;
 use crate::support::{Repository, World, set_up_process, soon};
 
@@ -37,15 +39,27 @@ fn refused(output: &Output, code: i32, words: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_a_running_service_is_restored_and_goes_on() {
+    is_restored_and_goes_on("sqlite:", "sqlite:").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_service_on_a_server_is_restored_into_another_database_and_goes_on() {
+    let server = Postgres::shared();
+    is_restored_and_goes_on(&server.database(), &server.database()).await;
+}
+
+async fn is_restored_and_goes_on(before: &str, after: &str) {
     let yard = Yard::make(CONFIG);
     let folder = yard.folder.path();
-    let served = yard.serve().await;
+    let file = folder.join("gristmill.yaml");
+    let served = Served::start_with(&[("GRISTMILL_DATABASE", before)], &file, &folder.join("data")).await;
     served.until("first sight", |event| event["kind"] == "repository.seen").await;
     yard.app.push("main", "before the backup", &[("a", "1")]);
     let is_waiting = |event: &Value| event["kind"] == "step.started" && event["body"]["name"] == "wait";
     served.until("the waiting step", is_waiting).await;
 
-    let taken = json_of(&gristmill(folder, &[], &["backup", "backup", "--data", "data", "--json"]));
+    let taken =
+        json_of(&gristmill(folder, &[], &["backup", "backup", "--data", "data", "--database", before, "--json"]));
     assert_eq!(taken["open_builds"], serde_json::json!([1]), "{taken}");
     yard.app.push("main", "after the backup", &[("a", "2")]);
     served
@@ -57,17 +71,19 @@ async fn a_backup_of_a_running_service_is_restored_and_goes_on() {
 
     let checked = json_of(&gristmill(folder, &[], &["backup", "--check", "backup", "--json"]));
     assert_eq!((&checked["head"], &checked["instance"]), (&taken["head"], &taken["instance"]));
-    let restored = json_of(&gristmill(folder, &[], &["restore", "backup", "--data", "restored", "--json"]));
+    let restore = ["restore", "backup", "--data", "restored", "--database", after, "--json"];
+    let restored = json_of(&gristmill(folder, &[], &restore));
     assert_eq!(restored["from_event"], taken["head"]);
     assert!(folder.join("restored/restored-gristmill.yaml").is_file());
 
-    let served = Served::start(&folder.join("gristmill.yaml"), &folder.join("restored")).await;
+    let served = Served::start_with(&[("GRISTMILL_DATABASE", after)], &file, &folder.join("restored")).await;
     let told = served.until("the restore", |event| event["kind"] == "instance.restored").await;
     assert_eq!(told["body"]["head"], taken["head"]);
     let is_retry = |event: &Value| event["kind"] == "build.finished" && event["body"]["retry"] == true;
     let lost = served.until("the lost lease", is_retry).await;
     assert_eq!(lost["body"]["build"], 1);
-    for _ in 0..3 {
+    // Two steps that outlive the killed service may each take one.
+    for _ in 0..4 {
         yard.let_one_pass();
     }
     // The push that the backup does not have is seen again, under a number of its own.
@@ -88,26 +104,40 @@ async fn a_backup_of_a_running_service_is_restored_and_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_still_reports_under_a_lease_of_before_a_restore_is_fenced() {
+    leases_of_before_are_fenced([Database::Embedded, Database::Embedded]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_before_a_restore_on_a_server_is_fenced() {
+    let database = || Database::Server(Postgres::shared().database());
+    leases_of_before_are_fenced([database(), database()]).await;
+}
+
+async fn leases_of_before_are_fenced([before, after]: [Database; 2]) {
     set_up_process();
     let folder = tempfile::tempdir().unwrap();
     let app = Repository::make(folder.path(), "app");
     let file = folder.path().join("gristmill.yaml");
     std::fs::write(&file, SMALLEST.replace("FOLDER", folder.path().to_str().unwrap())).unwrap();
-    let start = async |data: &str| {
+    let start = async |data: &str, database: &Database| {
         let data = folder.path().join(data);
-        let options = Options { worker: false, ..Options::new(file.clone(), data, ([127, 0, 0, 1], 0).into()) };
+        let database = database.clone();
+        let options =
+            Options { worker: false, database, ..Options::new(file.clone(), data, ([127, 0, 0, 1], 0).into()) };
         let service = soon("the start", Service::start(options)).await.unwrap();
+        soon("the lead", service.engine().leads().wait_for(|leads| *leads)).await.unwrap();
         soon("a look", service.sweep(&"app".into())).await.unwrap();
         service
     };
     let hello = |builds: Vec<Held>| Hello { worker: "far".into(), labels: Default::default(), slots: 4, builds };
     let held = |build: i64| Held { build: BuildId(build), epoch: 1 };
 
-    let service = start("data").await;
+    let service = start("data", &before).await;
     service.engine().submit(Input::Hello(hello(vec![]))).await.unwrap();
     app.push("main", "leased before", &[("a", "1")]);
     soon("a look", service.sweep(&"app".into())).await.unwrap();
-    let source = gristmill::keeping::backup::Source { data: folder.path().join("data"), configuration: file.clone() };
+    let (data, configuration) = (folder.path().join("data"), file.clone());
+    let source = gristmill::keeping::backup::Source { data, database: before.clone(), configuration, logs: None };
     let now = Timestamp::from_seconds(1_795_518_131);
     let backup = folder.path().join("backup");
     let manifest = gristmill::keeping::take(&source, &backup, now, &mut |_| ()).await.unwrap();
@@ -117,8 +147,8 @@ async fn a_worker_that_still_reports_under_a_lease_of_before_a_restore_is_fenced
     soon("the stop", service.stop()).await;
 
     let data = folder.path().join("restored");
-    gristmill::keeping::restore(&backup, &data, now, &mut |_| ()).await.unwrap();
-    let service = start("restored").await;
+    gristmill::keeping::restore(&backup, &data, &after, now, &mut |_| ()).await.unwrap();
+    let service = start("restored", &after).await;
     let welcome = service.engine().submit(Input::Hello(hello(vec![held(1), held(2)]))).await.unwrap();
     let Reply::Welcome(welcome) = welcome else { panic!("{welcome:?}") };
     assert_eq!(welcome.stop, [held(1), held(2)], "both leases are over");
@@ -159,6 +189,29 @@ async fn a_backup_that_finds_no_room_leaves_nothing_behind() {
         .filter(|name| name.contains("backup"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_server_needs_the_servers_programs_and_an_empty_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let url = Postgres::shared().database();
+    let (run, database) = (|prefix: &[&str], words: &[&str]| gristmill(folder, prefix, words), ["--database", &url]);
+    let words = |words: &[&'static str]| [words, &database].concat();
+    refused(&run(&[], &words(&["backup", "to", "--data", "data"])), 8, "there is no folder of logs data/logs");
+    std::fs::create_dir_all(folder.join("data/logs")).unwrap();
+    refused(&run(&[], &words(&["backup", "to", "--data", "data"])), 7, "has schema 0");
+    let store = gristmill::store::Store::open_database(&folder.join("data"), &Database::Server(url.clone())).await;
+    store.unwrap().close().await;
+    let without = ["/usr/bin/env", "PATH=/nowhere"];
+    let said = "pg_dump is not on the path";
+    refused(&run(&without, &words(&["backup", "to", "--data", "data"])), 7, said);
+    assert!(!folder.join("to").exists());
+    assert!(run(&[], &words(&["backup", "to", "--data", "data"])).status.success());
+    refused(&run(&[], &words(&["restore", "to", "--data", "new"])), 2, "has tables, and nothing is overwritten");
+    let embedded = ["restore", "to", "--data", "new", "--database", "sqlite:"];
+    refused(&run(&[], &embedded), 2, "it is of a database on a PostgreSQL server");
+    assert!(!folder.join("new").exists());
 }
 
 #[test]

@@ -98,6 +98,15 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// Makes a copy of a database that nobody has open, and gives its address. There is one at a time of each.
+    pub(crate) fn copy_of(&self, url: &str) -> String {
+        let (_, name) = url.rsplit_once('/').expect("an address ends with the database's name");
+        let copy = format!("{name}_copy");
+        self.ask("postgres", &format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)"));
+        self.ask("postgres", &format!("CREATE DATABASE {copy} TEMPLATE {name}"));
+        self.url(&copy)
+    }
+
     /// Gives the address of a database.
     pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://gristmill@127.0.0.1:{}/{database}", self.port)

@@ -59,11 +59,50 @@ impl Server {
             .disable_statement_logging();
         Ok(Self { options })
     }
+
+    /// Gives what PostgreSQL's own programs are told by their environment, the password included.
+    pub(in crate::store) fn environment(&self) -> Vec<(&'static str, String)> {
+        let options = &self.options;
+        let host = options.get_socket().map_or(options.get_host().into(), |socket| socket.to_string_lossy());
+        let mut told = vec![
+            ("PGHOST", host.into_owned()),
+            ("PGPORT", options.get_port().to_string()),
+            ("PGUSER", options.get_username().to_owned()),
+            ("PGDATABASE", self.database().to_owned()),
+            ("PGAPPNAME", "gristmill".to_owned()),
+        ];
+        // The other parts can only be had as an address; names that could not stand in one are told above.
+        let mut address = options.clone().username("user").host("localhost").to_url_lossy();
+        for (key, value) in address.query_pairs() {
+            let name = match &*key {
+                "sslmode" => "PGSSLMODE",
+                "sslrootcert" => "PGSSLROOTCERT",
+                "sslcert" => "PGSSLCERT",
+                "sslkey" => "PGSSLKEY",
+                _ => continue,
+            };
+            told.push((name, value.into_owned()));
+        }
+        if let Some(password) = address.password().map(|password| format!("password={password}")) {
+            address.set_query(Some(&password));
+            told.extend(address.query_pairs().map(|(_, password)| ("PGPASSWORD", password.into_owned())));
+        }
+        told
+    }
+
+    /// Names the database for a program that must be told by an argument; the rest is in its environment.
+    pub(in crate::store) fn conninfo(&self) -> String {
+        format!("dbname='{}'", self.database().replace('\\', "\\\\").replace('\'', "\\'"))
+    }
+
+    fn database(&self) -> &str {
+        self.options.get_database().unwrap_or(self.options.get_username())
+    }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let database = self.options.get_database().unwrap_or(self.options.get_username());
+        let database = self.database();
         match self.options.get_socket() {
             Some(socket) => write!(f, "`{database}` at {}", socket.display()),
             None => write!(f, "`{database}` at {}:{}", self.options.get_host(), self.options.get_port()),
@@ -169,6 +208,21 @@ mod tests {
         let error = refuse_old("130014", "13.14 (Debian 13.14-1)").unwrap_err().to_string();
         assert!(error.contains("PostgreSQL 13.14") && error.contains("needs PostgreSQL 14 or newer"), "{error}");
         refuse_old("CockroachDB", "CockroachDB").unwrap_err();
+    }
+
+    #[test]
+    fn the_servers_programs_are_told_what_was_said() {
+        let server =
+            Server::parse("postgres://a%40da:p%40s%2Bs%20w@db.example.org:5433/mi'll?sslmode=require").unwrap();
+        let told = server.environment();
+        let of =
+            |name: &str| told.iter().filter(|(told, _)| *told == name).map(|(_, value)| &**value).collect::<Vec<_>>();
+        assert_eq!((of("PGHOST"), of("PGPORT"), of("PGUSER")), (vec!["db.example.org"], vec!["5433"], vec!["a@da"]));
+        assert_eq!((of("PGDATABASE"), of("PGSSLMODE")), (vec!["mi'll"], vec!["require"]));
+        assert_eq!(of("PGPASSWORD"), ["p@s+s w"]);
+        assert_eq!(server.conninfo(), r"dbname='mi\'ll'");
+        let told = Server::parse("postgres:///mill?host=/run/postgresql&user=ada").unwrap().environment();
+        assert!(told.contains(&("PGHOST", "/run/postgresql".to_owned())), "{told:?}");
     }
 
     #[test]

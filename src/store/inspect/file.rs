@@ -22,6 +22,20 @@ const FOREIGN_KEYS: Text = Text::Each {
         FROM pg_constraint JOIN pg_namespace ON pg_namespace.oid = connamespace
         WHERE NOT convalidated AND nspname = current_schema() LIMIT 1001",
 };
+/// Makes one statement of all foreign keys: it gives the rows whose key is not there.
+const DANGLING: &str = "SELECT string_agg(format('SELECT concat(%L, %s, %L) AS what FROM %s AS child WHERE %s
+            AND NOT EXISTS (SELECT 1 FROM %s AS parent WHERE %s)', 'a row of ' || child || ', ', value,
+            ', refers to a row of ' || parent || ' that is not there', child, present, parent, same),
+        ' UNION ALL ') || ' LIMIT 1001' AS text
+    FROM (SELECT CAST(CAST(conrelid AS regclass) AS TEXT) AS child, CAST(CAST(confrelid AS regclass) AS TEXT) AS parent,
+            string_agg(format('%L, child.%I', one.attname || ' ', one.attname), ', ' ORDER BY at) AS value,
+            string_agg(format('child.%I IS NOT NULL', one.attname), ' AND ') AS present,
+            string_agg(format('child.%I = parent.%I', one.attname, other.attname), ' AND ') AS same
+        FROM pg_constraint JOIN pg_namespace ON pg_namespace.oid = connamespace
+            CROSS JOIN LATERAL unnest(conkey, confkey) WITH ORDINALITY AS pair (here, there, at)
+            JOIN pg_attribute AS one ON one.attrelid = conrelid AND one.attnum = here
+            JOIN pg_attribute AS other ON other.attrelid = confrelid AND other.attnum = there
+        WHERE contype = 'f' AND nspname = current_schema() GROUP BY conname, conrelid, confrelid) AS keys";
 const HAS_AMCHECK: &str = "SELECT COUNT(*) AS count FROM pg_extension WHERE extname = 'amcheck'";
 /// Reads every index of ours against its table; the first one that is damaged ends it with an error.
 const AMCHECK: &str = "SELECT COUNT(bt_index_check(CAST(pg_class.oid AS regclass), TRUE)) AS count
@@ -54,12 +68,30 @@ pub(super) async fn look(connection: &mut Connection, depth: Depth) -> Result<Lo
     Ok(damaged(said?.into_iter().filter(|said| said != "ok").collect()))
 }
 
-/// Looks whether every row that is referred to is there. PostgreSQL never takes one that is not, once a rule is in force.
+/// Looks whether every row that is referred to is there. Where a server's rules were passed over, as a superuser can, or
+/// where it is damaged, they may not be.
 pub(super) async fn look_at_foreign_keys(connection: &mut Connection) -> Result<Looked, StoreError> {
-    let rows = sql(FOREIGN_KEYS).fetch_all(connection).await.map_err(failed("look at foreign keys"))?;
-    let said: Result<Vec<String>, StoreError> =
-        rows.iter().take(ROWS_NAMED).map(|row| Record::of("file", row).text("what")).collect();
-    Ok(Looked::of_rows(said?, rows.len(), "a row was removed that another one needs"))
+    let rows = sql(FOREIGN_KEYS).fetch_all(&mut *connection).await.map_err(failed("look at foreign keys"))?;
+    let said: Result<Vec<String>, StoreError> = rows.iter().map(|row| Record::of("file", row).text("what")).collect();
+    let mut said = said?;
+    if let Connection::Postgres(_) = connection {
+        said.extend(dangling_rows(connection).await?);
+    }
+    let count = said.len();
+    said.truncate(ROWS_NAMED);
+    Ok(Looked::of_rows(said, count, "a row was removed that another one needs"))
+}
+
+async fn dangling_rows(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
+    let text = sql(DANGLING).fetch_one(&mut *connection).await.map_err(failed("list foreign keys"))?;
+    let (Some(text), Connection::Postgres(connection)) =
+        (Record::of("pg_constraint", &text).text_maybe("text")?, connection)
+    else {
+        return Ok(Vec::new());
+    };
+    // The server made it, and has put its own names into quotes.
+    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&mut **connection).await;
+    rows.map_err(failed("look at foreign keys"))
 }
 
 async fn look_with_amcheck(connection: &mut Connection) -> Result<Looked, StoreError> {
@@ -84,3 +116,6 @@ fn damaged(said: Vec<String>) -> Looked {
         sound => sound,
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![QUICK, FOREIGN_KEYS];

@@ -123,3 +123,6 @@ pub(super) fn retired_note(extent: Extent, compared: &str) -> Option<String> {
     let begins = extent.oldest.map_or("is empty".to_owned(), |oldest| format!("begins at {oldest}"));
     Some(format!("older events were retired, the journal {begins}: {compared}"))
 }
+
+#[cfg(test)]
+crate::store::database::statements![HEAD, EVENTS];

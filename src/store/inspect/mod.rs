@@ -30,6 +30,11 @@ const ROWS_COUNTED: i64 = 1_000;
 /// Rows that are named of one finding.
 pub(in crate::store) const ROWS_NAMED: usize = 5;
 
+const BUILDS: &str = "SELECT id, epoch, CASE WHEN state = 'finished'
+        AND outcome IN ('success', 'warnings', 'failure', 'skipped') THEN 1 ELSE 0 END AS told,
+        (SELECT MAX(number) FROM step WHERE step.build = build.id) AS steps
+    FROM build WHERE id BETWEEN $1 AND $2";
+
 /// A connection that looks at everything.
 #[derive(Debug)]
 pub struct Inspector {
@@ -95,10 +100,6 @@ impl Inspector {
     /// # Errors
     /// If it could not look.
     pub async fn builds(&mut self, from: i64, upto: i64) -> Result<Vec<BuildLogs>, StoreError> {
-        const BUILDS: &str = "SELECT id, epoch, CASE WHEN state = 'finished'
-                AND outcome IN ('success', 'warnings', 'failure', 'skipped') THEN 1 ELSE 0 END AS told,
-                (SELECT MAX(number) FROM step WHERE step.build = build.id) AS steps
-            FROM build WHERE id BETWEEN $1 AND $2";
         let rows = sql(BUILDS).bind(from).bind(upto).fetch_all(&mut self.connection).await;
         let rows = rows.map_err(failed("list builds"))?;
         rows.iter()
@@ -133,4 +134,21 @@ pub struct BuildLogs {
     pub last_step: Option<i64>,
     /// Whether its worker told of its end, after its logs were sent.
     pub is_told: bool,
+}
+
+#[cfg(test)]
+crate::store::database::statements![BUILDS];
+
+/// The statements of all its files.
+#[cfg(test)]
+pub(in crate::store) fn all_statements() -> Vec<(&'static str, Vec<(&'static str, super::database::Text)>)> {
+    vec![
+        ("inspect/mod.rs", statements()),
+        ("inspect/file.rs", file::statements()),
+        ("inspect/journal.rs", journal::statements()),
+        ("inspect/order.rs", order::statements()),
+        ("inspect/replay.rs", replay::statements()),
+        ("inspect/rules", rules::all().map(|rule| (rule.id, rule.text)).collect()),
+        ("inspect/tables.rs", tables::COMPARED.iter().map(|table| (table.name, table.select.into())).collect()),
+    ]
 }

@@ -80,3 +80,6 @@ mod tests {
         assert_eq!(in_circles(&[(2, 1), (3, 2), (1, 3), (5, 3)]), [1, 2, 3, 5]);
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![EDGES];

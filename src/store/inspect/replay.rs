@@ -148,3 +148,6 @@ async fn compare_all(
         count => Looked::of_rows(differences.named, count, MEANS),
     })
 }
+
+#[cfg(test)]
+crate::store::database::statements![TRUST_TIP];

@@ -25,7 +25,7 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     /// Whether its rows come out right only from the whole journal.
     pub(super) needs_all: bool,
-    select: &'static str,
+    pub(super) select: &'static str,
     /// How many of the columns are its key.
     keys: usize,
     columns: &'static [(&'static str, Kind)],
@@ -104,7 +104,8 @@ pub(super) const COMPARED: &[Table] = &[
     table!(build, needs_all: false, [id: Int], [request: Int, buildset: Int, builder: Text, branch: Text, attempt: Int,
         epoch: Int, worker: Text, state: Text, cancel: Text, suspended_step: Int, outcome: Text, cause: Text,
         summary: Text, leased_at: Int, started_at: Int, finished_at: Int]),
-    table!(step, needs_all: false, [build: Int, number: Int], [name: Text, outcome: Text, cause: Text, summary: Text,
+    // Half of what sets off another buildset is in the build, which an older event may have made.
+    table!(step, needs_all: true, [build: Int, number: Int], [name: Text, outcome: Text, cause: Text, summary: Text,
         triggered: Int, started_at: Int, finished_at: Int]),
     table!(standing, needs_all: true, [builder: Text, branch: Text], [outcome: Text, build: Int,
         good: Json(again::<BTreeMap<RepositoryName, ChangeId>>), incident: Int, at: Int]),

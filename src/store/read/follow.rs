@@ -185,5 +185,6 @@ crate::store::database::statements![
     ACTIVE_CATALOG,
     DUE_MESSAGES,
     NEXT_DUE,
+    IS_DUE,
     ANSWER
 ];

@@ -316,6 +316,7 @@ impl Reader {
 
 #[cfg(test)]
 crate::store::database::statements![
+    UNREAD,
     REPOSITORIES,
     TIPS,
     DELIVERIES,

@@ -96,4 +96,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-crate::store::database::statements![LAST_CATALOG, SILENT];
+crate::store::database::statements![FINDINGS, LAST_CATALOG, SILENT];

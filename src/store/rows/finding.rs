@@ -29,3 +29,6 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+crate::store::database::statements![FOUND, CLEARED, LOAD];

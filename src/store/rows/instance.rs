@@ -76,3 +76,6 @@ mod tests {
         assert_eq!(floors(&read).map(|(_, last)| last), [1, 2, 3, 4, 5, 6, 7]);
     }
 }
+
+#[cfg(test)]
+crate::store::database::statements![RESTORE, RAISE, RETIRE_RECIPE];

@@ -1,14 +1,15 @@
 //! Looking at everything: nothing is found in a good database, each defect is found by the check that is meant for it,
 //! and the journal gives the rows again.
 //!
-//! The defects are SQL that both databases speak, and [`found_in`] takes any place: the same table serves both.
+//! The defects are SQL that both databases speak.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use gristmill_model::*;
 
 use super::fixture::*;
+use super::{Kind, on_both};
+use crate::postgres::Postgres;
 use crate::store::database::{Place, Text};
 use crate::store::inspect::{CHECKS, Check, Inspector, Looked};
 use crate::store::{Blob, DATABASE_FILE, Database, Store, StoreError};
@@ -16,7 +17,13 @@ use crate::store::{Blob, DATABASE_FILE, Database, Store, StoreError};
 /// Lets a defect in that the rules of the tables would keep out.
 const UNGUARD: Text = Text::Each {
     sqlite: "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON",
-    postgres: "SET session_replication_role = replica",
+    postgres: "SET session_replication_role = replica;
+        DO $$ DECLARE rule RECORD; BEGIN
+            FOR rule IN SELECT CAST(conrelid AS regclass) AS holder, conname FROM pg_constraint
+                WHERE contype = 'c' AND connamespace = CAST(current_schema() AS regnamespace) LOOP
+                EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', rule.holder, rule.conname);
+            END LOOP;
+        END $$",
 };
 
 /// A statement that damages a good database, and the checks that find something then, apart from the deep ones.
@@ -28,7 +35,7 @@ const DEFECTS: &[(&str, &[&str])] = &[
     ("UPDATE event SET at = 0 WHERE seq = 9", &["events"]),
     ("UPDATE cursor SET seq = 10000", &["cursors"]),
     ("DELETE FROM change WHERE id = 2", &["change-chain", "foreign-keys", "numbers"]),
-    ("DELETE FROM delivery_body WHERE delivery = 2", &["deliveries"]),
+    ("DELETE FROM delivery_body WHERE delivery = 3", &["deliveries"]),
     ("UPDATE catalog SET active = 0", &["catalog"]),
     ("UPDATE ref_tip SET revision = 'elsewhere'", &["tips"]),
     ("UPDATE ref_tip SET seq = seq + 1", &["tips"]),
@@ -82,8 +89,8 @@ const ONLY_BY_FOLDING: &[(&str, &str)] = &[
 
 /// A history as the engine writes them, with a bit of everything: a retry, a failure, an incident, a suspended build, a
 /// held change, messages.
-async fn lived() -> World {
-    let mut world = World::new(super::Kind::Sqlite).await;
+async fn lived(kind: Kind) -> World {
+    let mut world = World::new(kind).await;
     let mut turn = world.turn(vec![EventBody::CatalogActivated { hash: "c0ffee".into() }]);
     turn.blobs = vec![Blob::Catalog { hash: "c0ffee".into(), text: "builders: {}".into() }];
     world.commit(turn).await.unwrap();
@@ -205,13 +212,35 @@ fn ids(found: &[(&'static str, String)]) -> BTreeSet<&'static str> {
     found.iter().map(|(id, _)| *id).collect()
 }
 
-/// Gives a place like the first one, damaged.
-async fn damaged(folder: &Path, good: &Path, text: &'static str) -> Place {
-    let file = folder.join(DATABASE_FILE);
-    std::fs::copy(good, &file).unwrap();
-    let place = Place::Sqlite(file);
-    damage(&place, text).await;
-    place
+/// A good database that nobody has open, to make damaged ones of.
+struct Good {
+    folder: tempfile::TempDir,
+    database: Database,
+}
+
+impl Good {
+    async fn make(kind: Kind) -> Self {
+        let World { store, folder, database, .. } = lived(kind).await;
+        store.close().await;
+        Self { folder, database }
+    }
+
+    /// Gives one like it, damaged; the one before is gone.
+    async fn damaged(&self, text: &'static str) -> Place {
+        let place = match &self.database {
+            Database::Embedded => {
+                let file = self.folder.path().join("damaged.db");
+                std::fs::copy(self.folder.path().join(DATABASE_FILE), &file).unwrap();
+                Place::Sqlite(file)
+            }
+            Database::Server(url) => {
+                let copy = Database::Server(Postgres::shared().copy_of(url));
+                Place::of(self.folder.path(), &copy).unwrap()
+            }
+        };
+        damage(&place, text).await;
+        place
+    }
 }
 
 async fn damage(place: &Place, text: &'static str) {
@@ -221,16 +250,17 @@ async fn damage(place: &Place, text: &'static str) {
     connection.close().await.unwrap();
 }
 
-/// Closes a world, so that its database is one file.
-async fn put_away(world: World) -> tempfile::TempDir {
-    world.store.close().await;
-    world.folder
-}
+on_both![
+    nothing_is_found_in_a_good_database_while_it_is_served,
+    each_defect_is_found_by_its_check,
+    what_no_rule_speaks_of_is_found_by_folding,
+    a_state_that_is_not_the_fold_is_found,
+    a_journal_without_its_beginning_is_compared_as_far_as_it_goes,
+];
 
-#[tokio::test]
-async fn nothing_is_found_in_a_good_database_while_it_is_served() {
-    let world = lived().await;
-    let place = Place::Sqlite(world.folder.path().join(DATABASE_FILE));
+async fn nothing_is_found_in_a_good_database_while_it_is_served(kind: Kind) {
+    let world = lived(kind).await;
+    let place = Place::of(world.folder.path(), &world.database).unwrap();
     assert_eq!(found_in(&place, |_| true).await, []);
     let mut inspector = world.store.inspector().await.unwrap();
     assert_eq!(inspector.compare_memory(world.state.clone()).await.unwrap(), Looked::SOUND);
@@ -242,13 +272,11 @@ async fn nothing_is_found_in_a_good_database_while_it_is_served() {
     world.restart().await;
 }
 
-#[tokio::test]
-async fn each_defect_is_found_by_its_check() {
-    let good = put_away(lived().await).await;
-    let folder = tempfile::tempdir().unwrap();
+async fn each_defect_is_found_by_its_check(kind: Kind) {
+    let good = Good::make(kind).await;
     let mut problems = Vec::new();
     for (text, wanted) in DEFECTS {
-        let place = damaged(folder.path(), &good.path().join(DATABASE_FILE), text).await;
+        let place = good.damaged(text).await;
         let found = found_in(&place, |check| !check.is_deep).await;
         if ids(&found) != wanted.iter().copied().collect() {
             problems.push(format!("{text}\n  wanted {wanted:?}\n  found {found:#?}"));
@@ -265,40 +293,33 @@ async fn every_rule_has_a_defect_that_it_finds() {
     assert_eq!(left, ["file"], "which has a test of its own");
 }
 
-#[tokio::test]
-async fn what_no_rule_speaks_of_is_found_by_folding() {
-    let good = put_away(lived().await).await;
-    let folder = tempfile::tempdir().unwrap();
+async fn what_no_rule_speaks_of_is_found_by_folding(kind: Kind) {
+    let good = Good::make(kind).await;
     for (text, wanted) in ONLY_BY_FOLDING {
-        let place = damaged(folder.path(), &good.path().join(DATABASE_FILE), text).await;
+        let place = good.damaged(text).await;
         assert_eq!(found_in(&place, |check| !check.is_deep).await, [], "{text}");
         let found = found_in(&place, |check| check.id == "fold-rows").await;
         assert!(found.len() == 1 && found[0].1.starts_with(wanted), "{text}\n{found:?}");
     }
 }
 
-#[tokio::test]
-async fn a_state_that_is_not_the_fold_is_found() {
-    let good = put_away(lived().await).await;
-    let folder = tempfile::tempdir().unwrap();
+async fn a_state_that_is_not_the_fold_is_found(kind: Kind) {
+    let good = Good::make(kind).await;
     let text = "UPDATE repository SET failures = 4";
-    let place = damaged(folder.path(), &good.path().join(DATABASE_FILE), text).await;
+    let place = good.damaged(text).await;
     let found = found_in(&place, |check| check.id == "fold-state").await;
     assert!(found[0].1.starts_with("`repositories` differs"), "{found:?}");
 }
 
-#[tokio::test]
-async fn a_journal_without_its_beginning_is_compared_as_far_as_it_goes() {
-    let good = put_away(lived().await).await;
-    let folder = tempfile::tempdir().unwrap();
-    let file = good.path().join(DATABASE_FILE);
+async fn a_journal_without_its_beginning_is_compared_as_far_as_it_goes(kind: Kind) {
+    let good = Good::make(kind).await;
     for text in ["DELETE FROM event WHERE seq <= 3", "DELETE FROM event WHERE seq <= 15", "DELETE FROM event"] {
-        let place = damaged(folder.path(), &file, text).await;
+        let place = good.damaged(text).await;
         let found = found_in(&place, |check| check.id != "journal-gapless").await;
         assert_eq!(found, [], "{text}");
     }
     let text = "DELETE FROM event WHERE seq <= 3; UPDATE build SET worker = 'wind' WHERE id = 3";
-    let place = damaged(folder.path(), &file, text).await;
+    let place = good.damaged(text).await;
     let found = found_in(&place, |_| true).await;
     assert_eq!(ids(&found), ["fold-rows"].into(), "{found:?}");
     let mut inspector = Inspector::of(&place).await.unwrap();
@@ -311,8 +332,8 @@ async fn a_journal_without_its_beginning_is_compared_as_far_as_it_goes() {
 #[tokio::test]
 async fn a_damaged_page_is_found() {
     use std::os::unix::fs::FileExt as _;
-    let good = put_away(lived().await).await;
-    let file = good.path().join(DATABASE_FILE);
+    let good = Good::make(Kind::Sqlite).await;
+    let file = good.folder.path().join(DATABASE_FILE);
     let bytes = std::fs::read(&file).unwrap();
     // A page in the middle, but not the schema's.
     let pages = bytes.len() / 4096;
@@ -336,4 +357,14 @@ async fn looking_needs_a_database_of_this_version_and_makes_none() {
     damage(&Place::Sqlite(folder.path().join(DATABASE_FILE)), text).await;
     let refusal = Inspector::open(folder.path(), &Database::Embedded).await.unwrap_err();
     assert!(matches!(refusal, StoreError::SchemaOlder { found: 1, .. }), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_tables_is_no_database_of_this_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = Inspector::open(folder.path(), &Kind::Postgres.database()).await.unwrap_err();
+    assert!(matches!(refusal, StoreError::SchemaOlder { found: 0, .. }), "{refusal:?}");
+    let elsewhere = Database::Server(Postgres::shared().url("nowhere"));
+    let refusal = Inspector::open(folder.path(), &elsewhere).await.unwrap_err();
+    assert!(matches!(refusal, StoreError::Io { is_transient: false, .. }), "{refusal:?}");
 }
