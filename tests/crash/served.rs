@@ -1,8 +1,10 @@
 //! The real program, started to be killed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -142,11 +144,16 @@ impl Drop for Served {
     }
 }
 
-/// Finds a port that stays free: outside the range from which the system takes ports by itself.
+/// Finds a port that stays free: outside the range from which the system takes ports by itself, and given to nobody else in
+/// this process, whose services are down most of the time.
 pub(crate) fn free_port(start: u64) -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
     let ports = (0..500).map(|step| 21_000 + u16::try_from((start + step) % 9_000).unwrap());
     let mut free = ports.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    free.next().expect("one of 500 ports is free")
+    let port = free.find(|port| !given.contains(port)).expect("one of 500 ports is free");
+    given.insert(port);
+    port
 }
 
 /// Compares what steps printed with what is kept of it: all of it, or the beginning of it if the build was lost. Gives how
