@@ -6,8 +6,6 @@ use gristmill::service::{Options, Service, ServiceError};
 use gristmill::store::Database;
 use gristmill_model::Seq;
 use serde_json::{Value, json};
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
 
 use crate::support::postgres::Postgres;
 use crate::support::process::Served;
@@ -216,35 +214,4 @@ async fn when_the_leader_is_killed_the_other_one_goes_on_with_its_builds() {
     assert_eq!(outcomes.first(), Some(&"success"), "{outcomes:?}");
     assert!(outcomes.iter().all(|outcome| ["success", "retry"].contains(outcome)), "{outcomes:?}");
     assert!(second.terminate().await.success());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_master_whose_predecessors_last_turn_is_committed_while_it_starts_leads_all_the_same() {
-    let site = Site::make();
-    let first = site.master("first").await;
-    leads(&first).await;
-    soon("the stop", first.stop()).await;
-    // Another configuration, so that whoever leads next has something to write.
-    let file = site.path().join("gristmill.yaml");
-    let text = std::fs::read_to_string(&file).unwrap().replace("again:", "later:");
-    std::fs::write(&file, text).unwrap();
-    // As if a master had sent this right before it was killed, and the server took its time.
-    let mut late = PgConnection::connect(&site.database).await.unwrap();
-    let turn = "BEGIN; UPDATE journal_head SET seq = seq + 1;
-        INSERT INTO event (seq, at, kind, body) SELECT seq, (SELECT max(at) FROM event), 'catalog.refused',
-        '{\"kind\": \"catalog.refused\", \"problems\": \"line 3\"}' FROM journal_head";
-    sqlx::raw_sql(turn).execute(&mut late).await.unwrap();
-    let waiting = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let committed = async {
-        while sqlx::query(waiting).fetch_all(&mut late).await.unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        sqlx::raw_sql("COMMIT").execute(&mut late).await.unwrap();
-    };
-    let (second, ()) = tokio::join!(site.master("first"), soon("a turn that waits", committed));
-    leads(&second).await;
-    soon("rest", second.settle()).await;
-    second.verify().await.unwrap();
-    assert!(second.engine().catalog().schedulers.contains_key("later"), "its configuration is in force");
-    soon("the stop", second.stop()).await;
 }
