@@ -19,8 +19,6 @@ pub struct Candidate {
     is_alone: bool,
     /// What was seen last, and when it was first seen so.
     seen: Option<(Leader, Duration)>,
-    /// Whether it has looked before: only at the start is its own name a predecessor's.
-    has_looked: bool,
 }
 
 /// What to do now.
@@ -35,7 +33,7 @@ pub enum Advice {
 impl Candidate {
     /// Makes the candidate called `master`. `is_alone` says that no other master can be there.
     pub fn new(master: &str, is_alone: bool) -> Self {
-        Self { master: master.to_owned(), is_alone, seen: None, has_looked: false }
+        Self { master: master.to_owned(), is_alone, seen: None }
     }
 
     /// Gives its name.
@@ -50,8 +48,8 @@ impl Candidate {
 
     /// Decides by what it sees now; `now` is its own clock, which never jumps. Costs a comparison.
     ///
-    /// A master that finds its own name at its first look knows that its predecessor is dead: only one process at a time
-    /// has the data folder that the name is kept in. Later it would be a master with a copy of that folder.
+    /// A master that finds its own name knows that its predecessor is dead: only one process at a time has the data
+    /// folder that the name is kept in.
     pub fn look(&mut self, leader: &Leader, now: Duration) -> Advice {
         let since = match &self.seen {
             Some((seen, since)) if seen == leader => *since,
@@ -60,8 +58,7 @@ impl Candidate {
                 now
             }
         };
-        let is_first = !std::mem::replace(&mut self.has_looked, true);
-        let is_gone = leader.master.is_empty() || (is_first && leader.master == self.master);
+        let is_gone = leader.master.is_empty() || leader.master == self.master;
         if self.is_alone || is_gone || now.saturating_sub(since) >= LEASE { Advice::Take } else { Advice::Follow }
     }
 }
@@ -85,7 +82,6 @@ mod tests {
         assert_eq!(advice(&mut candidate, &leader(7, "", 3), 1), Advice::Take, "given up");
         let mut restarted = Candidate::new("b", false);
         assert_eq!(advice(&mut restarted, &leader(7, "b", 3), 2), Advice::Take, "our own, from before the restart");
-        assert_eq!(advice(&mut restarted, &leader(8, "b", 3), 3), Advice::Follow, "somebody with our name");
         assert_eq!(advice(&mut Candidate::new("b", true), &leader(7, "a", 3), 0), Advice::Take, "there is no other");
     }
 

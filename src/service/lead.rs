@@ -212,12 +212,11 @@ pub(super) async fn begin_at_start(
         () = keeper.lose() => Err(ServiceError::Overtaken),
     };
     let Err(problem) = begun else { return Ok(Some(leading)) };
-    let is_overtaken = matches!(problem, ServiceError::Engine(_)) && !*desk.engine.leads().borrow();
     desk.end(leading).await;
     keeper.give_up().await;
     match problem {
         ServiceError::Overtaken => Ok(None),
-        _ if is_overtaken => Ok(None),
+        ServiceError::Engine(_) if desk.store.is_shared() => Ok(None),
         problem => Err(problem),
     }
 }
