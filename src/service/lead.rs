@@ -122,16 +122,24 @@ impl Desk {
     }
 
     /// Ends what [`Desk::begin`] began. What was under way is in doubt, as after a crash.
-    pub(super) async fn end(&self, mut leading: Leading) {
+    pub(super) async fn end(&self, mut leading: Leading, lost: Lost) {
         leading.stop.cancel();
-        // First of all nothing is decided any more: whoever leads now must not be overtaken. It fails only when the engine
-        // has stopped, and then decides nothing either.
-        self.engine.follow().await.ok();
+        if lost == Lost::Taken {
+            // First of all nothing is decided any more: whoever leads now must not be overtaken.
+            self.unlead().await;
+        }
+        // In order, what became of messages under way is still noted, so that they are not sent again.
         self.notifiers.stop().await;
         self.sources.reconfigure(&Catalog::default());
         for task in std::mem::take(&mut leading.tasks) {
             join(task).await;
         }
+        self.unlead().await;
+    }
+
+    /// Decides nothing from now on. It fails only when the engine has stopped, and then decides nothing either.
+    async fn unlead(&self) {
+        self.engine.follow().await.ok();
     }
 
     async fn work(self, catalog: Arc<Catalog>, stop: CancellationToken) {
@@ -212,7 +220,7 @@ pub(super) async fn begin_at_start(
         () = keeper.lose() => Err(ServiceError::Overtaken),
     };
     let Err(problem) = begun else { return Ok(Some(leading)) };
-    desk.end(leading).await;
+    desk.end(leading, Lost::Taken).await;
     keeper.give_up().await;
     match problem {
         ServiceError::Overtaken => Ok(None),
@@ -240,7 +248,7 @@ pub(super) async fn run(
         let lost = keeper.hold(desk.engine.leads(), &stop).await;
         // Whoever leads now is found by the next look; this master it is not.
         leadership.note(crate::store::Leader::default());
-        desk.end(held).await;
+        desk.end(held, lost).await;
         match lost {
             Lost::Stopped => {
                 keeper.give_up().await;
@@ -287,7 +295,7 @@ async fn take_over(desk: &Desk, keeper: &Keeper, stop: &CancellationToken) -> Op
     if let Some(problem) = problem {
         error!("the lead was taken and could not be begun: {}", chain(&problem));
     }
-    desk.end(leading).await;
+    desk.end(leading, Lost::Taken).await;
     keeper.give_up().await;
     None
 }
