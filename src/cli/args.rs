@@ -144,7 +144,7 @@ pub struct ServeArgs {
     /// The folder of logs, which masters on the same database share [default: logs in the data folder]
     #[arg(long, value_name = "DIR", env = "GRISTMILL_LOGS")]
     pub logs: Option<PathBuf>,
-    /// Start although the logs of before are in another folder, and show them as missing
+    /// Start although the logs of before are in another folder: they are not shown then
     #[arg(long)]
     pub forget_logs: bool,
     /// Show it on three little repositories made on the spot

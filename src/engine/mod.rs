@@ -8,6 +8,7 @@
 pub mod announce;
 pub mod deliver;
 pub mod retain;
+mod steady;
 pub mod turns;
 
 use std::sync::{Arc, RwLock};

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill_model::{BuildId, Catalog, Digest, Retention, Timestamp};
 use gristmill_schedulers::Input;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::steady::Steady;
 use super::{Engine, EngineError};
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -72,9 +73,15 @@ pub enum RetainError {
 impl Retainer {
     /// Runs from time to time until stopped.
     pub async fn run(self, stop: CancellationToken) {
+        let begun = Instant::now();
+        let mut steady = Steady::new(self.clock.now(), begun.elapsed());
         let mut wait = FIRST_AFTER;
         while stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
             wait = EVERY;
+            if !steady.look(self.clock.now(), begun.elapsed()) {
+                warn!("the clock has jumped: nothing is deleted until it has been steady for a day");
+                continue;
+            }
             match stop.run_until_cancelled(self.once()).await {
                 Some(Ok(deleted)) if deleted.is_empty() => {}
                 Some(Ok(deleted)) => info!("retention deleted {deleted:?}"),

@@ -16,6 +16,8 @@ use crate::store::{DATABASE_FILE, Store, copy};
 /// The time over which growth is measured.
 const WINDOW: Duration = Duration::from_secs(7 * DAY);
 const DAY: u64 = 86_400;
+/// How often a database's size must be free for a rehearsal on a copy of it.
+const ROOM: u64 = 3;
 /// An installation that is younger says little about its growth.
 const WINDOW_MIN: Duration = Duration::from_secs(3600);
 
@@ -89,9 +91,20 @@ pub async fn look(data: &Path, rules: &Retention, now: Timestamp) -> Result<Fore
         let (count, bytes) = weigh(&data.join(folder), |_| true)?;
         parts.push(Part { what: format!("{folder}/"), count, bytes, bytes_per_day: 0, days_kept: None });
     }
-    let free = nix::sys::statvfs::statvfs(data)
-        .map_err(|error| KeepingError::io("look at the disk of", data)(error.into()))?;
-    Ok(forecast(parts, free.blocks_available() as u64 * free.fragment_size() as u64))
+    Ok(forecast(parts, free_bytes(data)?))
+}
+
+fn free_bytes(folder: &Path) -> Result<u64, KeepingError> {
+    let disk = nix::sys::statvfs::statvfs(folder)
+        .map_err(|error| KeepingError::io("look at the disk of", folder)(error.into()))?;
+    Ok(disk.blocks_available() as u64 * disk.fragment_size() as u64)
+}
+
+/// Refuses a copy that could fill the disk: it may need its own size, once more for what deleting writes, and the service
+/// beside it as much again.
+fn refuse_without_room(data: &Path, database: u64, free: u64) -> Result<(), KeepingError> {
+    let needed = database.saturating_mul(ROOM);
+    if free < needed { Err(KeepingError::NoRoom { folder: data.to_owned(), needed, free }) } else { Ok(()) }
 }
 
 fn of_table(table: &TableUse, rules: &Retention, window: Duration) -> Part {
@@ -155,6 +168,9 @@ pub async fn rehearse(data: &Path, rules: &Retention, now: Timestamp) -> Result<
     if !data.join(DATABASE_FILE).is_file() {
         return Err(KeepingError::NoDatabase { folder: data.to_owned() }.into());
     }
+    let file = data.join(DATABASE_FILE);
+    let size = std::fs::metadata(&file).map_err(KeepingError::io("look at", &file))?.len();
+    refuse_without_room(data, size, free_bytes(data)?)?;
     let folder = tempfile::Builder::new()
         .prefix(".rehearsal-")
         .tempdir_in(data)
@@ -177,6 +193,15 @@ mod tests {
 
     fn part(bytes: u64, bytes_per_day: u64, days: Option<u64>) -> Part {
         Part { what: "event".to_owned(), count: 1, bytes, bytes_per_day, days_kept: days }
+    }
+
+    #[test]
+    fn a_rehearsal_never_takes_the_room_of_a_service() {
+        let refusal =
+            |database, free| refuse_without_room(Path::new("data"), database, free).map_err(|why| why.to_string());
+        assert_eq!(refusal(100, 300), Ok(()));
+        let why = refusal(100, 299).unwrap_err();
+        assert!(why.starts_with("a copy needs 300 bytes in data, and 299 are free"), "{why}");
     }
 
     #[test]

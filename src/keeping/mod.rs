@@ -67,6 +67,19 @@ pub enum KeepingError {
         /// The folder.
         folder: PathBuf,
     },
+    /// There is too little room for a copy.
+    #[error(
+        "a copy needs {needed} bytes in {}, and {free} are free: a service that runs there must not run out of room",
+        folder.display()
+    )]
+    NoRoom {
+        /// Where.
+        folder: PathBuf,
+        /// What the copy may need.
+        needed: u64,
+        /// What there is.
+        free: u64,
+    },
     /// There are no logs to copy.
     #[error("there is no folder of logs {}: `--data DIR` or `--logs DIR` names it", folder.display())]
     NoLogs {
