@@ -56,6 +56,7 @@ async fn make(store: &Store, pushes: i64) -> anyhow::Result<Seq> {
         matrix: Default::default(),
         steps: vec![],
         retries_max: 0,
+        ..Recipe::default()
     };
     let begin = vec![
         EventBody::CatalogActivated { hash: "c0ffee".into() },

@@ -62,6 +62,7 @@ async fn run() -> anyhow::Result<()> {
         matrix: Default::default(),
         steps: vec![],
         retries_max: 0,
+        ..Recipe::default()
     };
     let recorded = EventBody::RecipeRecorded { digest: recipe.digest(), recipe: recipe.clone() };
     let mut head = store.commit(Turn { events: vec![recorded], ..Turn::default() }).await?;

@@ -272,21 +272,6 @@ pub struct Step {
     pub triggered: Option<BuildsetId>,
 }
 
-/// A worker as it introduced itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Worker {
-    /// Its name.
-    pub name: WorkerName,
-    /// What it is and has: `os`, `arch`, tools.
-    pub labels: BTreeMap<String, String>,
-    /// How many builds it runs at once.
-    pub slots: u32,
-    /// Whether it is there.
-    pub connected: bool,
-    /// When that last changed.
-    pub since: Timestamp,
-}
-
 /// Which changes may have done something: per repository, a range of one branch.
 pub type Suspects = BTreeMap<RepositoryName, SuspectRange>;
 

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery, DeliveryId,
-    Digest, Edge, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Recipe, RefName, RepositoryName,
-    Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp, Transition, Verdict, Worker,
-    WorkerName,
+    Digest, Edge, Hold, HoldKind, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Recipe, RefName,
+    RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp, Token, TokenId,
+    Transition, Verdict, Worker, WorkerName,
 };
 
 /// One numbered fact.
@@ -407,6 +407,50 @@ pub enum EventBody {
         /// It.
         worker: Worker,
     },
+    /// Something keeps new builds from a worker from now on; a hold of the same kind is replaced.
+    #[serde(rename = "worker.held")]
+    WorkerHeld {
+        /// Which.
+        worker: WorkerName,
+        /// What kind.
+        #[serde(rename = "hold_kind")]
+        kind: HoldKind,
+        /// Who, why, until when.
+        hold: Hold,
+    },
+    /// It does not any more.
+    #[serde(rename = "worker.freed")]
+    WorkerFreed {
+        /// Which.
+        worker: WorkerName,
+        /// What kind of hold.
+        #[serde(rename = "hold_kind")]
+        kind: HoldKind,
+        /// Who ended it.
+        by: String,
+    },
+    /// A worker is not expected back.
+    #[serde(rename = "worker.forgotten")]
+    WorkerForgotten {
+        /// Which.
+        worker: WorkerName,
+        /// Who said so.
+        by: String,
+    },
+    /// A token by which workers join was made.
+    #[serde(rename = "token.made")]
+    TokenMade {
+        /// It, without its secret.
+        token: Token,
+    },
+    /// A token admits nobody any more.
+    #[serde(rename = "token.revoked")]
+    TokenRevoked {
+        /// Which.
+        token: TokenId,
+        /// Who took it back.
+        by: String,
+    },
     /// The installation was restored from a backup: the first event after those of the backup. Its own number and
     /// `last` leave room for the numbers that were given out after the backup, and are lost with what they named.
     #[serde(rename = "instance.restored")]
@@ -483,6 +527,11 @@ impl EventBody {
             Self::DoctorFound { .. } => "doctor.found",
             Self::DoctorCleared { .. } => "doctor.cleared",
             Self::WorkerJoined { .. } => "worker.joined",
+            Self::WorkerHeld { .. } => "worker.held",
+            Self::WorkerFreed { .. } => "worker.freed",
+            Self::WorkerForgotten { .. } => "worker.forgotten",
+            Self::TokenMade { .. } => "token.made",
+            Self::TokenRevoked { .. } => "token.revoked",
             Self::InstanceRestored { .. } => "instance.restored",
             Self::RetentionRan { .. } => "retention.ran",
             Self::WorkerLeft { .. } => "worker.left",

@@ -110,6 +110,10 @@ names! {
     NotifierName;
     /// A worker's name, which comes from its credential alone.
     WorkerName;
+    /// A pool of workers that are not named one by one.
+    PoolName;
+    /// The public part of a token, 8 characters.
+    TokenId;
     /// The name under which a secret is configured; never its value.
     SecretName;
     /// A revision as its version control system names it (a full git object id).

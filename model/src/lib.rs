@@ -24,6 +24,7 @@ pub mod reason;
 pub mod recipe;
 pub mod source;
 pub mod time;
+pub mod worker;
 
 pub use build::*;
 pub use catalog::*;
@@ -37,3 +38,4 @@ pub use reason::{NeedState, Reason, Verdict, VerdictKind, WorkerMiss};
 pub use recipe::*;
 pub use source::*;
 pub use time::Timestamp;
+pub use worker::*;

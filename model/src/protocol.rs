@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, BuilderName, Cause, Outcome, ProjectName, Recipe, SchedulerName, StampSet, Timestamp, WorkerName,
+    About, BuildId, BuilderName, Cause, Outcome, ProjectName, Recipe, SchedulerName, StampSet, Timestamp, TokenId,
+    WorkerName,
 };
 
 /// Limits of the protocol.
@@ -27,9 +28,10 @@ pub mod limit {
 }
 
 /// A worker introduces itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hello {
-    /// Who it is; checked against its credential.
+    /// Who it is. For a remote worker this is filled in by the service, from its credential alone.
+    #[serde(default)]
     pub worker: WorkerName,
     /// What it is and has.
     pub labels: BTreeMap<String, String>,
@@ -37,6 +39,15 @@ pub struct Hello {
     pub slots: u32,
     /// The builds it still has, with their epochs.
     pub builds: Vec<Held>,
+    /// What it says of its own program.
+    #[serde(default)]
+    pub about: About,
+    /// The token that it joined by; filled in by the service, never read from outside.
+    #[serde(skip)]
+    pub token: Option<TokenId>,
+    /// The public key that it proved to have; filled in by the service, never read from outside.
+    #[serde(skip)]
+    pub key: Option<String>,
 }
 
 /// A build that a worker has.
@@ -120,10 +131,13 @@ pub struct BuildOrder {
 }
 
 /// Where a repository is fetched from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Origin {
-    /// Its URL or path; on the service's own machine, the service's mirror.
+    /// Its URL or path.
     pub url: String,
+    /// The service's own mirror of it, for the worker on the same machine. Remote workers never see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
 }
 
 /// Something that a worker has to say about a build, numbered from 1 per lease.

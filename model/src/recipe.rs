@@ -9,7 +9,7 @@ use crate::{CodebaseName, Digest, Outcome, RepositoryName, SchedulerName};
 
 /// Everything about a builder that a build depends on. Stored once under its digest, so that a build that is running or
 /// waiting keeps its recipe when the configuration changes (S22).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Recipe {
     /// The codebases it builds from.
     pub sources: BTreeMap<CodebaseName, SourceUse>,
@@ -26,9 +26,25 @@ pub struct Recipe {
     pub steps: Vec<StepRecipe>,
     /// How often an attempt that ended for infrastructure reasons is repeated.
     pub retries_max: u32,
+    /// How long a worker that is not heard of may go on with a build before another one starts it; `None` for
+    /// [`Recipe::ORPHAN_WINDOW`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphan_window: Option<Duration>,
 }
 
 impl Recipe {
+    /// How long a worker that is not heard of may go on with a build, unless the builder says otherwise: long enough for
+    /// an upgrade of the service or a reboot of its machine.
+    pub const ORPHAN_WINDOW: Duration = Duration::from_secs(300);
+    /// The longest that a builder may say.
+    pub const ORPHAN_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
+
+    /// Gives how long a worker that is not heard of may go on. Its worker ends the build by itself after four fifths of
+    /// it, so that two workers never run the same request.
+    pub fn orphan_window(&self) -> Duration {
+        self.orphan_window.unwrap_or(Self::ORPHAN_WINDOW)
+    }
+
     /// Takes the digest of the canonical JSON.
     pub fn digest(&self) -> Digest {
         let json = serde_json::to_vec(self).expect("a recipe has only string keys");
@@ -252,6 +268,7 @@ mod tests {
             matrix: BTreeMap::new(),
             steps: vec![step],
             retries_max: 1,
+            ..Recipe::default()
         };
         let event = EventBody::RecipeRecorded { digest: recipe.digest(), recipe };
         let json = serde_json::to_string(&event).expect("an event is plain data");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gristmill_model::{
     Build, BuildId, BuildState, BuilderName, Buildset, BuildsetId, Cause, Change, Edge, Event, EventBody, Incident,
-    IncidentId, Outcome, RefName, RepositoryName, Request, RequestId, RequestState, Timestamp, Verdict, VerdictKind,
-    mutant,
+    IncidentId, Outcome, RefName, RepositoryName, Request, RequestId, RequestState, Revoked, Timestamp, Verdict,
+    VerdictKind, mutant,
 };
 
 use crate::state::{HeldChange, OpenBuild, Standing, State, Timer, Tip, UpstreamDone};
@@ -148,6 +148,27 @@ impl State {
             }
             E::WorkerJoined { worker } => {
                 self.workers.insert(worker.name.clone(), worker.clone());
+            }
+            E::WorkerHeld { worker, kind, hold } => {
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.holds.insert(*kind, hold.clone());
+                }
+            }
+            E::WorkerFreed { worker, kind, .. } => {
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.holds.remove(kind);
+                }
+            }
+            E::WorkerForgotten { worker, .. } => {
+                self.workers.remove(worker);
+            }
+            E::TokenMade { token } => {
+                self.tokens.insert(token.id.clone(), token.clone());
+            }
+            E::TokenRevoked { token, by } => {
+                if let Some(token) = self.tokens.get_mut(token) {
+                    token.revoked = Some(Revoked { at, by: by.clone() });
+                }
             }
             E::WorkerLeft { worker, .. } => {
                 if let Some(worker) = self.workers.get_mut(worker) {

@@ -8,7 +8,7 @@ use crate::input::{Denial, Input, NewDelivery, Reply};
 use crate::judge::branch_due;
 use crate::state::State;
 use crate::turn::Turn;
-use crate::{finding, judge, people, place, report, sight, standing, timed};
+use crate::{finding, judge, people, place, report, sight, standing, timed, worker};
 
 /// Decides one input. What it sets off is decided in the same turn; placement comes after the last input ([`close`]).
 pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
@@ -31,11 +31,20 @@ pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
             turn.emit(EventBody::DeliveryRead { delivery, result });
             Reply::Done
         }
-        Input::Hello(hello) => Reply::Welcome(report::hello(turn, hello)),
+        Input::Hello(hello) => worker::hello(turn, hello).map_or_else(Reply::Refused, Reply::Welcome),
         Input::Gone { worker, why } => {
-            report::gone(turn, worker, why);
+            worker::gone(turn, worker, why);
             Reply::Done
         }
+        Input::Unheard { worker, silent } => {
+            worker::unheard(turn, &worker, silent);
+            Reply::Done
+        }
+        Input::Hold { worker, kind, hold } => done(worker::hold(turn, worker, kind, hold)),
+        Input::Free { worker, kind, by } => done(worker::free(turn, worker, kind, &by)),
+        Input::Forget { worker, by } => done(worker::forget(turn, worker, by)),
+        Input::MakeToken { token } => done(worker::make_token(turn, token)),
+        Input::RevokeToken { token, by } => done(worker::revoke_token(turn, token, by)),
         Input::Report { worker, report } => done(report::report(turn, &worker, report)),
         Input::Force { scheduler, parameters, by, reason } => {
             match people::force(turn, &scheduler, &parameters, by, reason) {
@@ -90,7 +99,7 @@ fn done(result: Result<(), Denial>) -> Reply {
 /// Puts the turn's catalog in force.
 fn activate(turn: &mut Turn<'_>) -> Reply {
     turn.emit(EventBody::CatalogActivated { hash: turn.catalog.hash.clone() });
-    report::end_leases_of_before(turn);
+    worker::end_leases_of_before(turn);
     judge::let_go_of_orphans(turn);
     standing::close_orphans(turn);
     timed::set_moments(turn);
@@ -136,6 +145,7 @@ fn deliver(turn: &mut Turn<'_>, new: NewDelivery) -> Reply {
 pub fn close(turn: &mut Turn<'_>) {
     timed::fire_due(turn);
     judge::release_quiet_branches(turn);
+    worker::end_holds(turn);
     place::place(turn);
 }
 
@@ -153,5 +163,5 @@ pub fn next_due(catalog: &Catalog, state: &State) -> Option<Timestamp> {
         .iter()
         .filter(|(name, _)| catalog.schedulers.get(*name).is_some_and(|it| timed::target(&it.kind).is_some()))
         .filter_map(|(_, timer)| timer.next);
-    held.chain(timers).min()
+    held.chain(timers).chain(worker::next_due(state)).min()
 }

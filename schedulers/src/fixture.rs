@@ -127,6 +127,7 @@ impl World {
             matrix: BTreeMap::new(),
             steps: vec![step],
             retries_max,
+            ..Recipe::default()
         };
         let builder = Builder {
             family: name.to_owned(),
@@ -162,7 +163,7 @@ impl World {
             worker: words.next().expect("a name").into(),
             slots: words.next().and_then(|slots| slots.parse().ok()).expect("slots"),
             labels: words.filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-            builds: Vec::new(),
+            ..Hello::default()
         };
         self.turn(vec![Input::Hello(hello)]);
     }

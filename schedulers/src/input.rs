@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use gristmill_model::protocol::{Hello, Report, Welcome};
 use gristmill_model::{
-    BuildId, BuildsetId, Catalog, ChangeId, DeliveryId, Digest, Message, MessageId, RefName, RepositoryName, RequestId,
-    Revision, SchedulerName, Seq, Sighting, Timestamp, WorkerName,
+    BuildId, BuildsetId, Catalog, ChangeId, DeliveryId, Digest, Hold, HoldKind, Message, MessageId, RefName,
+    RepositoryName, RequestId, Revision, SchedulerName, Seq, Sighting, Timestamp, Token, TokenId, WorkerName,
 };
 
 /// Something that somebody wants the engine to know or to do.
@@ -70,6 +71,50 @@ pub enum Input {
         by: String,
         /// Why, in their words.
         reason: Option<String>,
+    },
+    /// Nobody has heard of a worker for a while, by a monotonic clock and while somebody listened.
+    Unheard {
+        /// Which.
+        worker: WorkerName,
+        /// For how long.
+        silent: Duration,
+    },
+    /// New builds are to be kept from a worker.
+    Hold {
+        /// Which.
+        worker: WorkerName,
+        /// How.
+        kind: HoldKind,
+        /// Who, why, until when.
+        hold: Hold,
+    },
+    /// A hold is to end.
+    Free {
+        /// Of which worker.
+        worker: WorkerName,
+        /// Which; all of them if it is not said.
+        kind: Option<HoldKind>,
+        /// Who says so.
+        by: String,
+    },
+    /// A worker is not expected back.
+    Forget {
+        /// Which.
+        worker: WorkerName,
+        /// Who says so.
+        by: String,
+    },
+    /// A token by which workers join is made.
+    MakeToken {
+        /// It, without its secret.
+        token: Token,
+    },
+    /// A token is taken back.
+    RevokeToken {
+        /// Which.
+        token: TokenId,
+        /// Who says so.
+        by: String,
     },
     /// Somebody wants something ended.
     Cancel {

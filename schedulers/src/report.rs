@@ -3,10 +3,10 @@
 //! Every report may come twice: one that was applied before changes nothing. One under a lease that is over is refused
 //! and recorded (S9).
 
-use gristmill_model::protocol::{Hello, Report, ReportBody, Welcome};
+use gristmill_model::protocol::{Report, ReportBody};
 use gristmill_model::{
-    BuildId, BuildState, Cause, EventBody, Outcome, Scheduler, SchedulerKind, SchedulerName, StepAction, Timestamp,
-    Trigger, Worker, WorkerName, mutant,
+    BuildState, Cause, EventBody, Outcome, Scheduler, SchedulerKind, SchedulerName, StepAction, Timestamp, Trigger,
+    WorkerName, mutant,
 };
 
 use crate::create::{self, Given};
@@ -202,7 +202,7 @@ fn failed_trigger(turn: &Turn<'_>, open: &OpenBuild) -> Option<(Outcome, String)
 }
 
 /// Ends an attempt that says nothing about the code: tries again, unless all attempts are used up.
-fn attempt_failed(turn: &mut Turn<'_>, open: &OpenBuild, cause: Cause, summary: String) {
+pub(crate) fn attempt_failed(turn: &mut Turn<'_>, open: &OpenBuild, cause: Cause, summary: String) {
     let retries_max = create::of_build(turn, &open.build).map_or(0, |(_, recipe)| recipe.retries_max);
     if open.build.cancel.is_some() {
         end(turn, open, Outcome::Cancelled, Some(Cause::Person), summary, false);
@@ -244,79 +244,6 @@ pub fn end(
         standing::tell(turn, &open.build, &buildset, &recipe, outcome, cause);
     }
     settle::after(turn, open.build.request);
-}
-
-/// Welcomes a worker: what it no longer has is lost, what is no longer its own must stop.
-pub fn hello(turn: &mut Turn<'_>, hello: Hello) -> Welcome {
-    let name = hello.worker.clone();
-    join(turn, &hello);
-    lose(turn, &hello);
-    let is_own = |build: &BuildId, epoch: i64| {
-        turn.state.builds.get(build).is_some_and(|open| open.build.worker == name && open.build.epoch == epoch)
-    };
-    Welcome { stop: hello.builds.into_iter().filter(|held| !is_own(&held.build, held.epoch)).collect() }
-}
-
-/// Ends the attempts that a worker came back without.
-fn lose(turn: &mut Turn<'_>, hello: &Hello) {
-    let is_held = |open: &OpenBuild| {
-        hello.builds.iter().any(|held| held.build == open.build.id && held.epoch == open.build.epoch)
-    };
-    let of_worker = turn.state.builds.values().filter(|open| open.build.worker == hello.worker);
-    let lost: Vec<OpenBuild> = of_worker.filter(|open| !is_held(open) || mutant::is_on(48)).cloned().collect();
-    for open in lost {
-        // One of those before may have ended it along with itself.
-        let Some(open) = turn.state.builds.get(&open.build.id).cloned() else { continue };
-        let summary = format!("{} came back without it", hello.worker);
-        attempt_failed(turn, &open, Cause::Infrastructure, summary);
-    }
-}
-
-fn join(turn: &mut Turn<'_>, hello: &Hello) {
-    let known = turn.state.workers.get(&hello.worker);
-    let is_same =
-        known.is_some_and(|worker| worker.connected && worker.labels == hello.labels && worker.slots == hello.slots);
-    if !is_same {
-        let worker = Worker {
-            name: hello.worker.clone(),
-            labels: hello.labels.clone(),
-            slots: hello.slots,
-            connected: true,
-            since: turn.now,
-        };
-        turn.emit(EventBody::WorkerJoined { worker });
-    }
-}
-
-/// Ends the leases that were given before the installation was restored from a backup: their workers may have gone on
-/// since, or ended, and what they say is not taken any more. Their requests are tried again like after any loss.
-pub fn end_leases_of_before(turn: &mut Turn<'_>) {
-    let instance = turn.state.instance;
-    let before: Vec<BuildId> = turn
-        .state
-        .builds
-        .values()
-        .map(|open| &open.build)
-        .filter(|it| instance.is_before(it.epoch))
-        .map(|it| it.id)
-        .collect();
-    for build in before {
-        // One of those before may have ended it along with itself.
-        let Some(open) = turn.state.builds.get(&build).cloned() else { continue };
-        let summary = "its lease ended when the installation was restored from a backup".to_owned();
-        attempt_failed(turn, &open, Cause::Infrastructure, summary);
-    }
-}
-
-/// Notes that a worker went. Its builds stay its own until it comes back without them.
-pub fn gone(turn: &mut Turn<'_>, worker: WorkerName, why: String) {
-    if turn.state.workers.get(&worker).is_some_and(|known| known.connected) {
-        turn.emit(EventBody::WorkerLeft { worker: worker.clone(), why });
-        if mutant::is_on(10) {
-            let hello = Hello { worker, labels: Default::default(), slots: 0, builds: Vec::new() };
-            lose(turn, &hello);
-        }
-    }
 }
 
 /// Gives how long a build has been running.

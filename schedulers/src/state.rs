@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gristmill_model::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, Digest, Edge, Incident, IncidentId, InstanceEpoch,
     LastIds, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet,
-    Timestamp, Worker, WorkerName,
+    Timestamp, Token, TokenId, Worker, WorkerName,
 };
 
 /// Everything open. `BTreeMap` throughout, so that iteration never depends on chance.
@@ -47,6 +47,8 @@ pub struct State {
     pub builds: BTreeMap<BuildId, OpenBuild>,
     /// Workers known.
     pub workers: BTreeMap<WorkerName, Worker>,
+    /// Tokens by which workers join, revoked ones included.
+    pub tokens: BTreeMap<TokenId, Token>,
     /// What the last telling build said of a builder on a branch.
     pub standings: BTreeMap<(BuilderName, String), Standing>,
     /// Open incidents.

@@ -38,7 +38,9 @@ impl Master for LocalMaster {
     }
 
     async fn poll(&self, worker: &WorkerName) -> Result<Vec<WorkerCommand>, Refusal> {
-        Ok(tokio::time::timeout(POLL, self.fleet.next(worker)).await.unwrap_or_default())
+        let mut commands = tokio::time::timeout(POLL, self.fleet.next(worker)).await.unwrap_or_default();
+        commands.iter_mut().for_each(fetch_from_mirrors);
+        Ok(commands)
     }
 
     async fn report(&self, worker: &WorkerName, reports: Vec<Report>) -> Result<(), Refusal> {
@@ -84,6 +86,17 @@ impl LocalMaster {
                     report.build,
                     crate::chain::chain(&problem)
                 );
+            }
+        }
+    }
+}
+
+/// On the service's own machine the service's mirrors are at hand.
+fn fetch_from_mirrors(command: &mut WorkerCommand) {
+    if let WorkerCommand::Start { order } = command {
+        for origin in order.origins.values_mut() {
+            if let Some(mirror) = origin.mirror.take() {
+                origin.url = mirror;
             }
         }
     }

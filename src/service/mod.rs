@@ -400,11 +400,11 @@ fn base_url(catalog: &Catalog, address: SocketAddr) -> String {
 fn origins(mirrors: PathBuf) -> OriginOf {
     Arc::new(move |catalog: &Catalog, name: &RepositoryName| {
         let repository = catalog.repositories.get(name)?;
-        let url = match Location::parse(&repository.url) {
-            Ok(location) if location.is_local() => repository.url.clone(),
-            _ => mirror::folder_of(&mirrors, name).to_string_lossy().into_owned(),
+        let mirror = match Location::parse(&repository.url) {
+            Ok(location) if location.is_local() => None,
+            _ => Some(mirror::folder_of(&mirrors, name).to_string_lossy().into_owned()),
         };
-        Some(Origin { url })
+        Some(Origin { url: repository.url.clone(), mirror })
     })
 }
 

@@ -129,7 +129,13 @@ async fn leases_of_before_are_fenced([before, after]: [Database; 2]) {
         soon("a look", service.sweep(&"app".into())).await.unwrap();
         service
     };
-    let hello = |builds: Vec<Held>| Hello { worker: "far".into(), labels: Default::default(), slots: 4, builds };
+    let hello = |builds: Vec<Held>| Hello {
+        worker: "far".into(),
+        labels: Default::default(),
+        slots: 4,
+        builds,
+        ..Hello::default()
+    };
     let held = |build: i64| Held { build: BuildId(build), epoch: 1 };
 
     let service = start("data", &before).await;

@@ -79,6 +79,7 @@ fn order(build: i64) -> BuildOrder {
         matrix: BTreeMap::new(),
         steps: vec![step],
         retries_max: 0,
+        ..Recipe::default()
     };
     BuildOrder {
         build: BuildId(build),

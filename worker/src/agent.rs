@@ -214,7 +214,8 @@ impl Agent {
         let mut labels = labels::detect();
         labels.extend(self.options.labels.clone());
         let builds = self.ledger().held.keys().map(|&(build, epoch)| Held { build, epoch }).collect();
-        let hello = Hello { worker: self.options.name.clone(), labels, slots: self.options.slots, builds };
+        let hello =
+            Hello { worker: self.options.name.clone(), labels, slots: self.options.slots, builds, ..Hello::default() };
         let welcome = self.master.hello(hello).await?;
         for Held { build, epoch } in welcome.stop {
             self.fence((build, epoch));

@@ -88,6 +88,7 @@ impl Resolver<'_> {
                 matrix: row.to_map(),
                 steps: steps::fill(&steps, row),
                 retries_max,
+                ..Recipe::default()
             };
             let builder = Builder {
                 family: family.name.clone(),

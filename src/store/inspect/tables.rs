@@ -7,7 +7,10 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt as _;
-use gristmill_model::{Buildset, Change, ChangeId, Message, Place, Reason, Recipe, RepositoryName, StampSet, Suspects};
+use gristmill_model::{
+    About, Admits, Buildset, Change, ChangeId, Hold, HoldKind, Message, Place, Reason, Recipe, RepositoryName,
+    StampSet, Suspects,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -118,7 +121,10 @@ pub(super) const COMPARED: &[Table] = &[
         body: Json(again::<Message>), state: Text, attempts: Int, claimed: Int, due_at: Int, error: Text, receipt: Text,
         at: Int, incident: Int]),
     table!(worker, needs_all: false, [name: Text], [labels: Json(again::<BTreeMap<String, String>>), slots: Int,
-        connected: Int, since: Int]),
+        connected: Int, since: Int, about: Json(again::<About>), token: Text, public_key: Text,
+        holds: Json(again::<BTreeMap<HoldKind, Hold>>)]),
+    table!(token, needs_all: false, [id: Text], [admits: Json(again::<Admits>), sha256: Text, owner: Text, made_at: Int,
+        made_by: Text, expires_at: Int, revoked_at: Int, revoked_by: Text]),
     table!(finding, needs_all: false, [name: Text], [detail: Text, at: Int]),
 ];
 

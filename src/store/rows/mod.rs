@@ -18,6 +18,7 @@ pub(super) mod request;
 pub(super) mod standing;
 pub(super) mod step;
 pub(super) mod timer;
+pub(super) mod token;
 pub(super) mod upstream;
 pub(super) mod verdict;
 pub(super) mod worker;
@@ -31,7 +32,7 @@ use super::tx::Tx;
 /// The statements that load the state. `CROSS JOIN` in them is the order in which SQLite must look: first at the few
 /// that are open. Left to itself it reads everything that ever was.
 #[cfg(test)]
-pub(super) const LOADS: [&str; 16] = [
+pub(super) const LOADS: [&str; 17] = [
     build::LOAD_OPEN,
     buildset::LOAD_OPEN,
     finding::LOAD,
@@ -45,6 +46,7 @@ pub(super) const LOADS: [&str; 16] = [
     standing::LOAD,
     step::LOAD_OPEN,
     timer::LOAD,
+    token::LOAD,
     upstream::LOAD_UNUSED,
     verdict::LOAD_HELD,
     worker::LOAD,
@@ -163,6 +165,13 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
         E::DoctorCleared { check } => finding::cleared(tx, check).await,
         E::WorkerJoined { worker } => worker::joined(tx, worker).await,
         E::WorkerLeft { worker, .. } => worker::left(tx, worker, at).await,
+        E::WorkerHeld { worker, kind, hold } => {
+            worker::held(tx, worker, |holds| drop(holds.insert(*kind, hold.clone()))).await
+        }
+        E::WorkerFreed { worker, kind, .. } => worker::held(tx, worker, |holds| drop(holds.remove(kind))).await,
+        E::WorkerForgotten { worker, .. } => worker::forgotten(tx, worker).await,
+        E::TokenMade { token } => token::made(tx, token).await,
+        E::TokenRevoked { token, by } => token::revoked(tx, token, by, at).await,
     }
 }
 
@@ -185,6 +194,7 @@ pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::datab
         ("rows/standing.rs", standing::statements()),
         ("rows/step.rs", step::statements()),
         ("rows/timer.rs", timer::statements()),
+        ("rows/token.rs", token::statements()),
         ("rows/upstream.rs", upstream::statements()),
         ("rows/verdict.rs", verdict::statements()),
         ("rows/worker.rs", worker::statements()),

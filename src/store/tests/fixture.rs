@@ -195,6 +195,7 @@ pub(super) fn recipe() -> Recipe {
         matrix: Default::default(),
         steps: vec![],
         retries_max: 2,
+        ..Recipe::default()
     }
 }
 
@@ -328,6 +329,7 @@ pub(super) fn worker(slots: u32) -> Worker {
         slots,
         connected: true,
         since: Timestamp(3),
+        ..Worker::default()
     }
 }
 

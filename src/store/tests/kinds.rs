@@ -364,6 +364,48 @@ async fn workers_join_leave_and_join_again(kind: Kind) {
     world.restart().await;
 }
 
+async fn workers_are_held_freed_and_forgotten(kind: Kind) {
+    let mut world = World::new(kind).await;
+    let held = |kind, reason: &str| EventBody::WorkerHeld {
+        worker: "water".into(),
+        kind,
+        hold: Hold { by: "ada".into(), reason: Some(reason.into()), at: Timestamp(4), until: Some(Timestamp(9)) },
+    };
+    let freed = |kind| EventBody::WorkerFreed { worker: "water".into(), kind, by: "ada".into() };
+    let forgotten = EventBody::WorkerForgotten { worker: "water".into(), by: "ada".into() };
+    assert_eq!(world.refused(vec![held(HoldKind::Pause, "noise")]).await, "worker");
+    let joined = Worker { token: Some("3f2a9c01".into()), key: Some("ab".into()), ..worker(2) };
+    world.happen(vec![EventBody::WorkerJoined { worker: joined }]).await;
+    world.happen(vec![held(HoldKind::Pause, "noise"), held(HoldKind::Drain, "a new disk")]).await;
+    world = world.restart().await;
+    world.happen(vec![held(HoldKind::Pause, "more noise"), freed(HoldKind::Drain)]).await;
+    world.happen(vec![forgotten.clone()]).await;
+    assert_eq!(world.refused(vec![forgotten]).await, "worker");
+    world.restart().await;
+}
+
+async fn a_token_is_made_once_and_revoked_once(kind: Kind) {
+    let mut world = World::new(kind).await;
+    let token = Token {
+        id: "3f2a9c01".into(),
+        admits: Admits::Pool { pool: "linux".into(), max: 50 },
+        sha256: Digest::of(b"secret").0,
+        owner: Some("ada".into()),
+        made_at: Timestamp(3),
+        made_by: "ada".into(),
+        expires_at: Some(Timestamp(90)),
+        revoked: None,
+    };
+    let made = EventBody::TokenMade { token };
+    let revoked = EventBody::TokenRevoked { token: "3f2a9c01".into(), by: "bob".into() };
+    assert_eq!(world.refused(vec![revoked.clone()]).await, "token");
+    world.happen(vec![made.clone()]).await;
+    world = world.restart().await;
+    world.happen(vec![revoked.clone()]).await;
+    assert_eq!(world.refused(vec![revoked]).await, "token");
+    world.restart().await;
+}
+
 async fn a_finding_is_a_row_while_it_lasts(kind: Kind) {
     let mut world = World::new(kind).await;
     let found = |detail: &str| EventBody::DoctorFound { check: "disk-space".into(), detail: detail.into() };
@@ -397,5 +439,7 @@ on_both! {
     an_incident_grows_eases_and_closes,
     a_message_is_due_until_it_is_delivered_or_dead,
     workers_join_leave_and_join_again,
+    workers_are_held_freed_and_forgotten,
+    a_token_is_made_once_and_revoked_once,
     a_finding_is_a_row_while_it_lasts,
 }

@@ -217,7 +217,7 @@ impl World {
     pub(super) async fn lived(kind: Kind) -> Self {
         let mut world = Self::empty(kind).await;
         let labels = [("os".to_owned(), "linux".to_owned())].into();
-        world.happen(Input::Hello(Hello { worker: "local".into(), labels, slots: 1, builds: vec![] })).await;
+        world.happen(Input::Hello(Hello { worker: "local".into(), labels, slots: 1, ..Hello::default() })).await;
         world.happen(Input::SightFailed { repository: "site".into(), error: "no such host".to_owned() }).await;
         world.pass(1).await;
         world.push("main", None, 0xa1, "Ada", "Make the queue bounded\n\nIt grew.", "src/queue.rs").await;

@@ -108,7 +108,8 @@ impl World {
         worker.session += 1;
         let session = worker.session;
         let builds = worker.held.keys().map(|&(build, epoch)| Held { build, epoch }).collect();
-        let hello = Hello { worker: worker.name.clone(), labels: worker.labels.clone(), slots: worker.slots, builds };
+        let (name, labels, slots) = (worker.name.clone(), worker.labels.clone(), worker.slots);
+        let hello = Hello { worker: name, labels, slots, builds, ..Hello::default() };
         self.ask(Asker::Hello { worker: index, life, session }, vec![Input::Hello(hello)], None);
     }
 

@@ -88,6 +88,7 @@ pub(crate) fn order(build: i64, steps: Vec<StepRecipe>) -> BuildOrder {
             matrix: BTreeMap::new(),
             steps,
             retries_max: 1,
+            ..Recipe::default()
         },
         properties: BTreeMap::new(),
         at: Timestamp::default(),
@@ -104,7 +105,7 @@ pub(crate) fn with_source(order: &mut BuildOrder, codebase: &str, into: &str, ur
         change: None,
     };
     order.stamps.insert(codebase.clone(), stamp);
-    order.origins.insert(repository.clone(), Origin { url: url.to_owned() });
+    order.origins.insert(repository.clone(), Origin { url: url.to_owned(), mirror: None });
     order.recipe.sources.insert(codebase, SourceUse { repository, into: into.to_owned(), branch: None });
 }
 

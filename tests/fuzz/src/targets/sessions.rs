@@ -176,7 +176,13 @@ impl World {
             builds.push(Held { build: BuildId(source.number()), epoch: source.number() });
         }
         let labels = if source.flag() { [("gpu".to_owned(), "yes".to_owned())].into() } else { source.pairs(&["gpu"]) };
-        Input::Hello(Hello { worker, labels, slots: u32::try_from(source.below(5)).unwrap(), builds })
+        Input::Hello(Hello {
+            worker,
+            labels,
+            slots: u32::try_from(source.below(5)).unwrap(),
+            builds,
+            ..Hello::default()
+        })
     }
 
     fn report(&mut self, source: &mut Source<'_>) {

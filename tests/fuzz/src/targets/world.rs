@@ -194,7 +194,7 @@ impl World {
         let loaded = gristmill::config::read(CONFIGURATION, "gristmill.yaml").unwrap();
         self.happen(Input::Activate { catalog: Arc::new(loaded.catalog), text: loaded.text }).await;
         let labels = [("os".to_owned(), "linux".to_owned())].into();
-        self.happen(Input::Hello(Hello { worker: "local".into(), labels, slots: 1, builds: vec![] })).await;
+        self.happen(Input::Hello(Hello { worker: "local".into(), labels, slots: 1, ..Hello::default() })).await;
         self.happen(Input::SightFailed { repository: "site".into(), error: "no such host".to_owned() }).await;
         self.push("main", 0xa1, "Ada", "Make the queue bounded\n\nIt grew.", "src/queue.rs").await;
         self.run_and_fail(logs).await;

@@ -35,6 +35,7 @@ impl Store {
             state.recipes.insert(digest.clone(), Arc::new(recipe.clone()));
         }
         state.workers = rows.workers.clone();
+        state.tokens = rows.tokens.clone();
         self.load_held(&mut state);
         self.load_buildsets(&mut state);
         self.load_builds(&mut state);

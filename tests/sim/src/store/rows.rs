@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use gristmill_model::{
     Build, BuildId, BuildState, BuilderName, Buildset, BuildsetId, Change, ChangeId, Delivery, DeliveryId, Digest,
     Edge, Event, EventBody, IncidentId, Message, MessageId, MessageState, Outcome, Recipe, RefName, RepositoryName,
-    Request, RequestId, RequestState, Revision, SchedulerName, Suspects, Timestamp, Trigger, Verdict, VerdictKind,
-    Worker, WorkerName,
+    Request, RequestId, RequestState, Revision, Revoked, SchedulerName, Suspects, Timestamp, Token, TokenId, Trigger,
+    Verdict, VerdictKind, Worker, WorkerName,
 };
 use gristmill_schedulers::state::UpstreamDone;
 
@@ -64,6 +64,8 @@ pub(crate) struct Rows {
     pub(crate) due: BTreeSet<MessageId>,
     /// Workers.
     pub(crate) workers: BTreeMap<WorkerName, Worker>,
+    /// Tokens by which workers join.
+    pub(crate) tokens: BTreeMap<TokenId, Token>,
     /// When the last event happened.
     pub(crate) at: Timestamp,
 }
@@ -236,6 +238,26 @@ impl Rows {
             }
             E::WorkerJoined { worker } => {
                 self.workers.insert(worker.name.clone(), worker.clone());
+            }
+            E::WorkerHeld { worker, kind, hold } => {
+                let row = self.workers.get_mut(worker).ok_or_else(|| format!("worker {worker} is unknown"))?;
+                row.holds.insert(*kind, hold.clone());
+            }
+            E::WorkerFreed { worker, kind, .. } => {
+                let row = self.workers.get_mut(worker).ok_or_else(|| format!("worker {worker} is unknown"))?;
+                must(row.holds.remove(kind).is_some(), || format!("worker {worker} was not held"))?;
+            }
+            E::WorkerForgotten { worker, .. } => {
+                self.workers.remove(worker).ok_or_else(|| format!("worker {worker} is unknown"))?;
+            }
+            E::TokenMade { token } => {
+                let before = self.tokens.insert(token.id.clone(), token.clone());
+                must(before.is_none(), || format!("token {} is there already", token.id))?;
+            }
+            E::TokenRevoked { token, by } => {
+                let row = self.tokens.get_mut(token).ok_or_else(|| format!("token {token} is unknown"))?;
+                must(row.revoked.is_none(), || format!("token {token} was revoked already"))?;
+                row.revoked = Some(Revoked { at, by: by.clone() });
             }
             E::WorkerLeft { worker, .. } => {
                 let row = self.workers.get_mut(worker).ok_or_else(|| format!("worker {worker} is unknown"))?;
