@@ -451,6 +451,12 @@ pub enum EventBody {
         /// Who took it back.
         by: String,
     },
+    /// A token of a worker that is gone for good is not kept any longer.
+    #[serde(rename = "token.dropped")]
+    TokenDropped {
+        /// Which.
+        token: TokenId,
+    },
     /// The installation was restored from a backup: the first event after those of the backup. Its own number and
     /// `last` leave room for the numbers that were given out after the backup, and are lost with what they named.
     #[serde(rename = "instance.restored")]
@@ -532,6 +538,7 @@ impl EventBody {
             Self::WorkerForgotten { .. } => "worker.forgotten",
             Self::TokenMade { .. } => "token.made",
             Self::TokenRevoked { .. } => "token.revoked",
+            Self::TokenDropped { .. } => "token.dropped",
             Self::InstanceRestored { .. } => "instance.restored",
             Self::RetentionRan { .. } => "retention.ran",
             Self::WorkerLeft { .. } => "worker.left",

@@ -170,6 +170,9 @@ impl State {
                     token.revoked = Some(Revoked { at, by: by.clone() });
                 }
             }
+            E::TokenDropped { token } => {
+                self.tokens.remove(token);
+            }
             E::WorkerLeft { worker, .. } => {
                 if let Some(worker) = self.workers.get_mut(worker) {
                     worker.connected = false;

@@ -43,6 +43,10 @@ pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
         Input::Hold { worker, kind, hold } => done(worker::hold(turn, worker, kind, hold)),
         Input::Free { worker, kind, by } => done(worker::free(turn, worker, kind, &by)),
         Input::Forget { worker, by } => done(worker::forget(turn, worker, by)),
+        Input::Dismiss { worker, token } => {
+            worker::dismiss(turn, worker, token);
+            Reply::Done
+        }
         Input::MakeToken { token } => done(worker::make_token(turn, token)),
         Input::RevokeToken { token, by } => done(worker::revoke_token(turn, token, by)),
         Input::Report { worker, report } => done(report::report(turn, &worker, report)),

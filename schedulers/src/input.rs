@@ -104,6 +104,13 @@ pub enum Input {
         /// Who says so.
         by: String,
     },
+    /// A worker of a provider exists no longer: its token and what is known of it may go.
+    Dismiss {
+        /// Which.
+        worker: WorkerName,
+        /// Its token.
+        token: TokenId,
+    },
     /// A token by which workers join is made.
     MakeToken {
         /// It, without its secret.

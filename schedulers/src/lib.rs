@@ -11,6 +11,7 @@ pub mod explain;
 pub mod finding;
 pub mod input;
 pub mod judge;
+pub mod latent;
 pub mod order;
 pub mod people;
 pub mod place;

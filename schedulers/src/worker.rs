@@ -254,6 +254,24 @@ pub fn revoke_token(turn: &mut Turn<'_>, token: TokenId, by: String) -> Result<(
     Ok(())
 }
 
+/// Forgets a worker of a provider that exists no longer, with its token. What it had is lost at once: nobody runs it.
+pub fn dismiss(turn: &mut Turn<'_>, worker: WorkerName, token: TokenId) {
+    let lost = turn.state.builds.values().filter(|open| open.build.worker == worker).map(|open| open.build.id);
+    let lost: Vec<BuildId> = lost.collect();
+    for build in lost {
+        // One of those before may have ended it along with itself.
+        let Some(open) = turn.state.builds.get(&build).cloned() else { continue };
+        attempt_failed(turn, &open, Cause::Infrastructure, format!("{worker} was stopped"));
+    }
+    gone(turn, worker.clone(), "it was stopped".to_owned());
+    if turn.state.workers.contains_key(&worker) {
+        turn.emit(EventBody::WorkerForgotten { worker, by: "its provider".to_owned() });
+    }
+    if turn.state.tokens.contains_key(&token) {
+        turn.emit(EventBody::TokenDropped { token });
+    }
+}
+
 /// Ends the pauses and quarantines whose time is over.
 pub fn end_holds(turn: &mut Turn<'_>) {
     let now = turn.now;

@@ -171,6 +171,7 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
         E::WorkerFreed { worker, kind, .. } => worker::held(tx, worker, |holds| drop(holds.remove(kind))).await,
         E::WorkerForgotten { worker, .. } => worker::forgotten(tx, worker).await,
         E::TokenMade { token } => token::made(tx, token).await,
+        E::TokenDropped { token } => token::dropped(tx, token).await,
         E::TokenRevoked { token, by } => token::revoked(tx, token, by, at).await,
     }
 }

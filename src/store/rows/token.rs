@@ -11,6 +11,7 @@ use crate::store::tx::Tx;
 const MAKE: &str = "INSERT INTO token (id, admits, sha256, owner, made_at, made_by, expires_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const REVOKE: &str = "UPDATE token SET revoked_at = $2, revoked_by = $3 WHERE id = $1 AND revoked_at IS NULL";
+const DROP: &str = "DELETE FROM token WHERE id = $1";
 pub(super) const LOAD: &str =
     "SELECT id, admits, sha256, owner, made_at, made_by, expires_at, revoked_at, revoked_by FROM token";
 
@@ -28,6 +29,10 @@ pub(super) async fn made(tx: &mut Tx<'_>, token: &Token) -> Result<(), StoreErro
 
 pub(super) async fn revoked(tx: &mut Tx<'_>, token: &TokenId, by: &str, at: Timestamp) -> Result<(), StoreError> {
     tx.one("token", token, sql(REVOKE).bind(token.as_str()).bind(at.0).bind(by)).await
+}
+
+pub(super) async fn dropped(tx: &mut Tx<'_>, token: &TokenId) -> Result<(), StoreError> {
+    tx.one("token", token, sql(DROP).bind(token.as_str())).await
 }
 
 /// Loads all tokens.
@@ -52,4 +57,4 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
 }
 
 #[cfg(test)]
-crate::store::database::statements![MAKE, REVOKE, LOAD];
+crate::store::database::statements![MAKE, REVOKE, DROP, LOAD];

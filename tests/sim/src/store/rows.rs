@@ -259,6 +259,9 @@ impl Rows {
                 must(row.revoked.is_none(), || format!("token {token} was revoked already"))?;
                 row.revoked = Some(Revoked { at, by: by.clone() });
             }
+            E::TokenDropped { token } => {
+                self.tokens.remove(token).ok_or_else(|| format!("token {token} is unknown"))?;
+            }
             E::WorkerLeft { worker, .. } => {
                 let row = self.workers.get_mut(worker).ok_or_else(|| format!("worker {worker} is unknown"))?;
                 row.connected = false;
