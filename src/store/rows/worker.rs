@@ -7,6 +7,7 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const JOIN: &str = "INSERT INTO worker (name, labels, slots, connected, since) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (name) DO UPDATE SET labels = excluded.labels, slots = excluded.slots,
@@ -14,18 +15,18 @@ const JOIN: &str = "INSERT INTO worker (name, labels, slots, connected, since) V
 const LEAVE: &str = "UPDATE worker SET connected = 0, since = $2 WHERE name = $1";
 pub(super) const LOAD: &str = "SELECT name, labels, slots, connected, since FROM worker";
 
-pub(super) async fn joined(tx: &mut Tx<'_>, worker: &Worker) -> Result<(), StoreError> {
+pub(super) fn joined(writes: &mut Writes, worker: &Worker) {
     let join = sql(JOIN)
         .bind(worker.name.as_str())
         .bind(to_json(&worker.labels))
         .bind(worker.slots)
         .bind(i64::from(worker.connected))
         .bind(worker.since.0);
-    tx.one("worker", &worker.name, join).await
+    writes.one("worker", &worker.name, join);
 }
 
-pub(super) async fn left(tx: &mut Tx<'_>, name: &WorkerName, at: Timestamp) -> Result<(), StoreError> {
-    tx.one("worker", name, sql(LEAVE).bind(name.as_str()).bind(at.0)).await
+pub(super) fn left(writes: &mut Writes, name: &WorkerName, at: Timestamp) {
+    writes.one("worker", name, sql(LEAVE).bind(name.as_str()).bind(at.0));
 }
 
 /// Loads all workers.
