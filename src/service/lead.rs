@@ -17,9 +17,9 @@ use super::{LOCAL_LABEL, LOCAL_WORKER, Options, ServiceError, base_url, control,
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
+use crate::engine::Engine;
 use crate::engine::announce::Announcer;
 use crate::engine::retain::Retainer;
-use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::fleet::local::LocalMaster;
 use crate::leader::candidate::BEAT_EVERY;
@@ -64,12 +64,12 @@ impl Desk {
     /// # Errors
     /// If the engine does not take the configuration.
     pub(super) async fn begin(&self, leading: &mut Leading, loaded: Loaded) -> Result<(), ServiceError> {
-        // Until the new configuration is in force, what happens is decided by the one that is, and by no other (S22).
+        // What happened before the new configuration is in force is decided by the one that is (S22); where that cannot be
+        // read, nothing is decided before.
         self.follower().begin().await.map_err(ServiceError::Follow)?;
-        self.engine.lead().await?;
-        part_from_workers(&self.engine).await?;
         let catalog = Arc::new(loaded.catalog);
-        self.engine.submit(Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text }).await?;
+        let activate = Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text };
+        self.engine.lead(|state| partings(state).chain([activate]).collect()).await?;
         self.guard.set_token(control::token(&catalog).as_deref());
         let announcer = Announcer {
             engine: self.engine.clone(),
@@ -335,14 +335,9 @@ impl Following {
 }
 
 /// Whoever was connected before the start has to say hello again: nothing is placed on a worker that is not there.
-async fn part_from_workers(engine: &Engine) -> Result<(), EngineError> {
-    let connected = |state: &State| -> Vec<WorkerName> {
-        state.workers.values().filter(|worker| worker.connected).map(|worker| worker.name.clone()).collect()
-    };
-    for worker in engine.look(move |_, state| connected(state)).await? {
-        engine.submit(Input::Gone { worker, why: "the service started again".to_owned() }).await?;
-    }
-    Ok(())
+fn partings(state: &State) -> impl Iterator<Item = Input> {
+    let connected = state.workers.values().filter(|worker| worker.connected);
+    connected.map(|worker| Input::Gone { worker: worker.name.clone(), why: "the service started again".to_owned() })
 }
 
 /// Says who this master is.

@@ -213,7 +213,8 @@ impl Service {
         let leadership = Leadership::new(engine.leads());
         let claim = lead::claim(&options, address).map_err(system("without its own name in its folders"))?;
         let mut keeper =
-            Keeper::new(Arc::clone(&store), claim, leadership.clone()).forgetting_logs(options.forget_logs);
+            Keeper::new(Arc::clone(&store), claim, leadership.clone(), options.data.join(leader::name::MASTER_FILE))
+                .forgetting_logs(options.forget_logs);
         if !options.forget_logs && !keeper.shares_logs().await.map_err(ServiceError::Store)? {
             return Err(ServiceError::LogsElsewhere { folder: options.logs_folder() });
         }

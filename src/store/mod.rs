@@ -29,6 +29,7 @@ mod record;
 mod rows;
 mod tx;
 mod writer;
+mod writes;
 
 #[cfg(test)]
 pub(crate) mod tests;

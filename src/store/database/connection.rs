@@ -2,10 +2,11 @@
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use sqlx::postgres::{PgArguments, PgConnection, PgPool, Postgres};
+use sqlx::postgres::{PgArguments, PgPool, Postgres};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
+use super::packet::{Executed, Link};
 use super::postgres;
 use super::row::Row;
 use super::statement::{Statement, Text, Value, sql};
@@ -17,7 +18,7 @@ pub(in crate::store) enum Connection {
     /// To a file.
     Sqlite(Box<SqliteConnection>),
     /// To a server.
-    Postgres(Box<PgConnection>),
+    Postgres(Box<Link>),
 }
 
 /// Several connections for readers.
@@ -35,7 +36,7 @@ impl Connection {
         let text = self.text_of(text);
         match self {
             Self::Sqlite(connection) => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop),
-            Self::Postgres(connection) => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop),
+            Self::Postgres(link) => sqlx::raw_sql(text).execute(&mut link.plain).await.map(drop),
         }
     }
 
@@ -44,11 +45,29 @@ impl Connection {
         let text = text.into();
         match self {
             Self::Sqlite(_) => sql(text).execute(self).await.map(drop),
-            Self::Postgres(connection) => {
-                let told = sqlx::raw_sql(text.postgres()).execute(&mut **connection);
+            Self::Postgres(link) => {
+                let told = sqlx::raw_sql(text.postgres()).execute(&mut link.plain);
                 postgres::answered(told).await.map(drop)
             }
         }
+    }
+
+    /// Runs several statements that write, until one fails. A server gets them in as few packets as may be.
+    pub(in crate::store) async fn execute_all(&mut self, statements: Vec<Statement>) -> Executed {
+        if let Self::Postgres(link) = self {
+            return link.execute_all(statements).await;
+        }
+        let mut executed = Executed::default();
+        for statement in statements {
+            match statement.execute(&mut *self).await {
+                Ok(written) => executed.written.push(written),
+                Err(error) => {
+                    executed.failed = Some(error);
+                    break;
+                }
+            }
+        }
+        executed
     }
 
     /// Gives the text for its kind of database.
@@ -64,7 +83,7 @@ impl Connection {
         use sqlx::Connection as _;
         match self {
             Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(connection) => postgres::close(*connection).await,
+            Self::Postgres(link) => postgres::close(link.plain).await,
         }
     }
 }
@@ -84,9 +103,7 @@ impl Statement {
     pub(in crate::store) fn stream(self, connection: &mut Connection) -> BoxStream<'_, Result<Row, sqlx::Error>> {
         match connection {
             Connection::Sqlite(connection) => for_sqlite(self).fetch(&mut **connection).map_ok(Row::Sqlite).boxed(),
-            Connection::Postgres(connection) => {
-                for_postgres(self).fetch(&mut **connection).map_ok(Row::Postgres).boxed()
-            }
+            Connection::Postgres(link) => for_postgres(self).fetch(&mut link.plain).map_ok(Row::Postgres).boxed(),
         }
     }
 }
@@ -123,8 +140,8 @@ macro_rules! on {
                 let $query = for_sqlite($statement);
                 $sqlite
             }
-            Seat::Connection(Connection::Postgres(connection)) => {
-                let ($query, $executor) = (for_postgres($statement), &mut **connection);
+            Seat::Connection(Connection::Postgres(link)) => {
+                let ($query, $executor) = (for_postgres($statement), &mut link.plain);
                 postgres::answered(async { $postgres }).await
             }
             Seat::Pool(Pool::Postgres($executor)) => {

@@ -3,13 +3,15 @@
 //! Everything else writes its statements once, in what both databases speak: `$1`, `ON CONFLICT`, `IS NOT DISTINCT
 //! FROM`, 64-bit integers, text and bytes. Where they differ a statement has one text for each ([`Text::Each`]).
 //!
-//! In reading order: [`statement`] is a text with its values, [`row`] what comes back, [`connection`] what runs it;
-//! `text` is what becomes of zero characters; [`failure`] says what an error means; [`sqlite`] and [`postgres`] open and set up; [`bulk`] has the statements that
-//! write many rows from one list.
+//! In reading order: [`statement`] is a text with its values, [`row`] what comes back, [`connection`] what runs it, and
+//! [`packet`] what runs several at once on a server; `text` is what becomes of zero characters; [`failure`] says what an
+//! error means; [`sqlite`] and [`postgres`] open and set up; [`bulk`] has the statements that write many rows from one
+//! list.
 
 pub(super) mod bulk;
 pub(super) mod connection;
 pub(super) mod failure;
+pub(super) mod packet;
 pub(super) mod postgres;
 pub(super) mod row;
 pub(super) mod sqlite;
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use connection::{Connection, Pool};
 pub(super) use failure::{broken_rule, failed, is_lost};
+pub(super) use packet::Executed;
 pub(super) use row::{Cell, Json, Row};
 #[cfg(test)]
 pub(super) use statement::statements;
@@ -69,7 +72,7 @@ impl Place {
     pub(super) async fn open_writer(&self) -> Result<Connection, StoreError> {
         match self {
             Self::Sqlite(file) => sqlite::open_writer(file).await.map(Box::new).map(Connection::Sqlite),
-            Self::Postgres(server) => postgres::open_writer(server).await.map(Box::new).map(Connection::Postgres),
+            Self::Postgres(server) => postgres::open_writer(server).await.map(connected),
         }
     }
 
@@ -78,7 +81,7 @@ impl Place {
     pub(super) async fn open_looker(&self) -> Result<Connection, StoreError> {
         match self {
             Self::Sqlite(file) => sqlite::open_looker(file).await.map(Box::new).map(Connection::Sqlite),
-            Self::Postgres(server) => postgres::open_looker(server).await.map(Box::new).map(Connection::Postgres),
+            Self::Postgres(server) => postgres::open_looker(server).await.map(connected),
         }
     }
 
@@ -89,6 +92,10 @@ impl Place {
             Self::Postgres(server) => Pool::Postgres(postgres::open_readers(server)),
         }
     }
+}
+
+fn connected(plain: sqlx::postgres::PgConnection) -> Connection {
+    Connection::Postgres(Box::new(packet::Link::new(plain)))
 }
 
 /// Begins a transaction that may write.

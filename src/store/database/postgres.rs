@@ -55,6 +55,8 @@ impl Server {
                 ("statement_timeout", STATEMENT_MAX),
                 ("lock_timeout", LOCK_WAIT_MAX),
                 ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX),
+                // A backslash in a literal is a backslash.
+                ("standard_conforming_strings", "on"),
             ])
             .disable_statement_logging();
         Ok(Self { options })

@@ -101,8 +101,8 @@ async fn understood(
     connection: &mut Connection,
     text: &'static str,
 ) -> Result<(Vec<String>, Vec<String>), sqlx::Error> {
-    let Connection::Postgres(connection) = connection else { unreachable!("it is asked of PostgreSQL alone") };
-    let statement = connection.prepare(SqlStr::from_static(with_kinds(text).leak())).await?;
+    let Connection::Postgres(link) = connection else { unreachable!("it is asked of PostgreSQL alone") };
+    let statement = link.plain.prepare(SqlStr::from_static(with_kinds(text).leak())).await?;
     let places = match statement.parameters() {
         Some(sqlx::Either::Left(places)) => places.iter().map(|kind| kind.name().to_owned()).collect(),
         _ => Vec::new(),
