@@ -31,8 +31,13 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[migration!(1, "first"), migration!(2, "leader"), migration!(3, "instance"), migration!(4, "finding")];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    migration!(1, "first"),
+    migration!(2, "leader"),
+    migration!(3, "instance"),
+    migration!(4, "finding"),
+    migration!(5, "unread"),
+];
 
 const CREATE_VERSIONS: Text = Text::Each {
     sqlite: "CREATE TABLE IF NOT EXISTS schema_version (
