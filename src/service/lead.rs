@@ -98,7 +98,8 @@ impl Desk {
             engine: self.engine.clone(),
             store: Arc::clone(&self.store),
             data: self.options.data.clone(),
-            logs: self.options.logs_folder(),
+            logs_folder: self.options.logs_folder(),
+            logs: self.logs.clone(),
         };
         leading.spawn(rounds.run(leading.stop.clone()));
         leading.spawn(self.retainer().run(leading.stop.clone()));

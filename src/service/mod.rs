@@ -349,9 +349,8 @@ impl Service {
     /// Looks at everything that is kept, as is done from time to time, and tells what has changed.
     pub async fn examine(&self) {
         let (engine, store) = (self.engine.clone(), Arc::clone(&self.store));
-        doctor::rounds::Rounds { engine, data: self.store.folder().to_owned(), logs: self.logs_folder.clone(), store }
-            .look()
-            .await;
+        let (logs_folder, logs) = (self.logs_folder.clone(), self.retainer.logs.clone());
+        doctor::rounds::Rounds { engine, data: self.store.folder().to_owned(), logs_folder, logs, store }.look().await;
     }
 
     /// Stops everything in order. Running builds of the built-in worker end with it, and are tried again later.

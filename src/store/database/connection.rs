@@ -2,7 +2,7 @@
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use sqlx::postgres::{PgArguments, PgConnection, PgPool, Postgres};
+use sqlx::postgres::{PgArguments, PgPool, Postgres};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
@@ -17,7 +17,7 @@ pub(in crate::store) enum Connection {
     /// To a file.
     Sqlite(Box<SqliteConnection>),
     /// To a server.
-    Postgres(Box<PgConnection>),
+    Postgres(postgres::Link),
 }
 
 /// Several connections for readers.
@@ -45,8 +45,9 @@ impl Connection {
         match self {
             Self::Sqlite(_) => sql(text).execute(self).await.map(drop),
             Self::Postgres(connection) => {
+                let answer_max = connection.answer_max;
                 let told = sqlx::raw_sql(text.postgres()).execute(&mut **connection);
-                postgres::answered(told).await.map(drop)
+                postgres::answered(answer_max, told).await.map(drop)
             }
         }
     }
@@ -64,7 +65,7 @@ impl Connection {
         use sqlx::Connection as _;
         match self {
             Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(connection) => postgres::close(*connection).await,
+            Self::Postgres(connection) => postgres::close(connection).await,
         }
     }
 }
@@ -124,8 +125,9 @@ macro_rules! on {
                 $sqlite
             }
             Seat::Connection(Connection::Postgres(connection)) => {
+                let answer_max = connection.answer_max;
                 let ($query, $executor) = (for_postgres($statement), &mut **connection);
-                postgres::answered(async { $postgres }).await
+                postgres::answered(answer_max, async { $postgres }).await
             }
             Seat::Pool(Pool::Postgres($executor)) => {
                 let $query = for_postgres($statement);

@@ -69,7 +69,7 @@ impl Place {
     pub(super) async fn open_writer(&self) -> Result<Connection, StoreError> {
         match self {
             Self::Sqlite(file) => sqlite::open_writer(file).await.map(Box::new).map(Connection::Sqlite),
-            Self::Postgres(server) => postgres::open_writer(server).await.map(Box::new).map(Connection::Postgres),
+            Self::Postgres(server) => postgres::open_writer(server).await.map(Connection::Postgres),
         }
     }
 
@@ -78,7 +78,7 @@ impl Place {
     pub(super) async fn open_looker(&self) -> Result<Connection, StoreError> {
         match self {
             Self::Sqlite(file) => sqlite::open_looker(file).await.map(Box::new).map(Connection::Sqlite),
-            Self::Postgres(server) => postgres::open_looker(server).await.map(Box::new).map(Connection::Postgres),
+            Self::Postgres(server) => postgres::open_looker(server).await.map(Connection::Postgres),
         }
     }
 
