@@ -27,7 +27,7 @@ pub mod time;
 
 pub use build::*;
 pub use catalog::*;
-pub use event::{Event, EventBody};
+pub use event::{BuilderOnBranch, Event, EventBody};
 pub use graph::*;
 pub use id::*;
 pub use instance::*;

@@ -31,6 +31,7 @@ use crate::engine::retain::{RetainError, Retainer};
 use crate::engine::turns::OriginOf;
 use crate::engine::{self, Engine, EngineError};
 use crate::fleet::Fleet;
+use crate::keeping;
 use crate::leader::{self, Keeper, Leadership};
 use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
@@ -186,6 +187,7 @@ impl Service {
             .await
             .map_err(|source| ServiceError::Listen { address: options.listen, source })?;
         let store = Store::open_database(&options.data, &options.database).await.map_err(ServiceError::Store)?;
+        keeping::forecast::remove_rehearsals(&options.data);
         Self::assemble(options, loaded, listener, Arc::new(store)).await
     }
 

@@ -158,7 +158,10 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
         }
         E::MessageDead { message, error } => message::dead(tx, *message, error).await,
         E::InstanceRestored { instance, last, .. } => instance::restored(tx, *instance, last, at).await,
-        E::RetentionRan { recipes, .. } => instance::recipes_retired(tx, recipes).await,
+        E::RetentionRan { recipes, standings, .. } => {
+            instance::recipes_retired(tx, recipes).await?;
+            standing::retired(tx, standings).await
+        }
         E::DoctorFound { check, detail } => finding::found(tx, check, detail, at).await,
         E::DoctorCleared { check } => finding::cleared(tx, check).await,
         E::WorkerJoined { worker } => worker::joined(tx, worker).await,
