@@ -268,7 +268,7 @@ async fn a_trial_restore_deletes_none_of_the_logs_of_the_installation_that_goes_
     assert_eq!(service.retire().await.unwrap()["log folders"], 1);
     soon("the stop", service.stop()).await;
     world.restart().await;
-    assert!(world.log(BuildId(1), 0).await.contains("well"));
+    assert!(world.log(BuildId(1), 1).await.contains("well"));
 }
 
 const SHORT: &str = "

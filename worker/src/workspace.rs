@@ -373,8 +373,9 @@ mod tests {
         // One of before there were stamps.
         let before = data.path().join("workspaces/before/0");
         fs::create_dir_all(&before).unwrap();
-        assert_eq!(workspaces.remove_unused(SystemTime::now()), 0);
-        let later = SystemTime::now() + UNUSED_MAX + LOOK_EVERY;
+        let now = fs::metadata(&kept.stamp).unwrap().modified().unwrap();
+        assert_eq!(workspaces.remove_unused(now), 0);
+        let later = now + UNUSED_MAX + LOOK_EVERY;
         assert_eq!(workspaces.remove_unused(later), 2);
         assert!(!gone.parent().unwrap().exists() && !before.exists() && kept.folder.is_dir());
         drop(kept);
