@@ -25,6 +25,15 @@ pub struct Event {
     pub body: EventBody,
 }
 
+/// A builder on a branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuilderOnBranch {
+    /// The builder.
+    pub builder: BuilderName,
+    /// The branch or tag, by its short name.
+    pub branch: String,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
@@ -478,6 +487,9 @@ pub enum EventBody {
         /// Recipes that nothing refers to any more, which go with this event.
         #[serde(default)]
         recipes: Vec<Digest>,
+        /// Standings on branches that are gone, which go with this event.
+        #[serde(default)]
+        standings: Vec<BuilderOnBranch>,
     },
     /// A worker went.
     #[serde(rename = "worker.left")]

@@ -29,7 +29,7 @@ pub mod worker;
 
 pub use build::*;
 pub use catalog::*;
-pub use event::{Event, EventBody};
+pub use event::{BuilderOnBranch, Event, EventBody};
 pub use graph::*;
 pub use id::*;
 pub use instance::*;

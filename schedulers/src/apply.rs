@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use gristmill_model::{
-    Build, BuildId, BuildState, BuilderName, Buildset, BuildsetId, Cause, Change, Edge, Event, EventBody, Incident,
-    IncidentId, Outcome, RefName, RepositoryName, Request, RequestId, RequestState, Revoked, Timestamp, Verdict,
-    VerdictKind, mutant,
+    Build, BuildId, BuildState, BuilderName, BuilderOnBranch, Buildset, BuildsetId, Cause, Change, Edge, Event,
+    EventBody, Incident, IncidentId, Outcome, RefName, RepositoryName, Request, RequestId, RequestState, Revoked,
+    Timestamp, Verdict, VerdictKind, mutant,
 };
 
 use crate::state::{HeldChange, OpenBuild, Standing, State, Timer, Tip, UpstreamDone};
@@ -139,7 +139,12 @@ impl State {
                 self.instance = *instance;
                 self.last = *last;
             }
-            E::RetentionRan { recipes, .. } => self.recipes.retain(|digest, _| !recipes.contains(digest)),
+            E::RetentionRan { recipes, standings, .. } => {
+                self.recipes.retain(|digest, _| !recipes.contains(digest));
+                for BuilderOnBranch { builder, branch } in standings {
+                    self.standings.remove(&(builder.clone(), branch.clone()));
+                }
+            }
             E::DoctorFound { check, detail } => {
                 self.findings.insert(check.clone(), detail.clone());
             }

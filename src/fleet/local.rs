@@ -77,6 +77,10 @@ impl Master for LocalMaster {
 
 impl LocalMaster {
     /// Makes a step's log durable before its end is told.
+    ///
+    /// If the disk does not take it, the end is told all the same, and the doctor tells of the log. Refused, it would be
+    /// said again, and the second sync of a file that lost its pages succeeds: that would vouch for a log that is lost. A
+    /// disk that fails for good would hold up every build, for a log that decides nothing.
     fn before(&self, report: &Report) {
         if let ReportBody::StepFinished { step, .. } = report.body {
             let address = LogAddress { build: report.build, epoch: report.epoch, step };

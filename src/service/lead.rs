@@ -98,10 +98,24 @@ impl Desk {
             engine: self.engine.clone(),
             store: Arc::clone(&self.store),
             data: self.options.data.clone(),
-            logs: self.options.logs_folder(),
+            logs_folder: self.options.logs_folder(),
+            logs: self.logs.clone(),
         };
         leading.spawn(rounds.run(leading.stop.clone()));
+        self.name_logs().await?;
         leading.spawn(self.retainer().run(leading.stop.clone()));
+        Ok(())
+    }
+
+    /// Puts this installation's name into the folder of logs, before another one can. Whose folder it is already, says so:
+    /// this one works then, and deletes nothing there.
+    async fn name_logs(&self) -> Result<(), ServiceError> {
+        let (logs, name) = (self.logs.clone(), self.store.reader().installation().await.map_err(ServiceError::Read)?);
+        match tokio::task::spawn_blocking(move || logs.claim(&name)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => error!("old logs are not deleted: {}", chain(&problem)),
+            Err(problem) => error!("the folder of logs was not looked at: {problem}"),
+        }
         Ok(())
     }
 

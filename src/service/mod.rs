@@ -31,6 +31,7 @@ use crate::engine::retain::{RetainError, Retainer};
 use crate::engine::turns::OriginOf;
 use crate::engine::{self, Engine, EngineError};
 use crate::fleet::Fleet;
+use crate::keeping;
 use crate::leader::{self, Keeper, Leadership};
 use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
@@ -186,6 +187,7 @@ impl Service {
             .await
             .map_err(|source| ServiceError::Listen { address: options.listen, source })?;
         let store = Store::open_database(&options.data, &options.database).await.map_err(ServiceError::Store)?;
+        keeping::forecast::remove_rehearsals(&options.data);
         Self::assemble(options, loaded, listener, Arc::new(store)).await
     }
 
@@ -350,9 +352,8 @@ impl Service {
     /// Looks at everything that is kept, as is done from time to time, and tells what has changed.
     pub async fn examine(&self) {
         let (engine, store) = (self.engine.clone(), Arc::clone(&self.store));
-        doctor::rounds::Rounds { engine, data: self.store.folder().to_owned(), logs: self.logs_folder.clone(), store }
-            .look()
-            .await;
+        let (logs_folder, logs) = (self.logs_folder.clone(), self.retainer.logs.clone());
+        doctor::rounds::Rounds { engine, data: self.store.folder().to_owned(), logs_folder, logs, store }.look().await;
     }
 
     /// Stops everything in order. Running builds of the built-in worker end with it, and are tried again later.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::StoreError;
-use super::database::{Connection, Executed, Row, Statement, broken_rule, failed};
+use super::database::{Connection, Executed, Pool, Row, Statement, broken_rule, failed};
 use super::writes::{Expectation, Writes};
 
 /// A transaction that is under way, on the one connection that writes.
@@ -67,6 +67,31 @@ impl<'c> Tx<'c> {
                 None => Err(failed("write a turn")(error)),
             },
         }
+    }
+}
+
+/// What answers questions: a transaction, or a reader's connection outside of any.
+pub(super) trait Ask {
+    /// Reads rows.
+    fn rows(
+        &mut self,
+        doing: &'static str,
+        statement: Statement,
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
+}
+
+impl Ask for Tx<'_> {
+    async fn rows(&mut self, doing: &'static str, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        Tx::rows(self, doing, statement).await
+    }
+}
+
+/// Asks beside the turns: each question sees a moment of its own.
+pub(super) struct Beside<'p>(pub(super) &'p Pool);
+
+impl Ask for Beside<'_> {
+    async fn rows(&mut self, doing: &'static str, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        statement.fetch_all(self.0).await.map_err(failed(doing))
     }
 }
 

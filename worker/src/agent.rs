@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gristmill_model::protocol::{BuildOrder, Held, Hello, Refusal, ReportBody, WorkerCommand};
 use gristmill_model::{BuildId, Cause, Outcome};
@@ -21,7 +21,7 @@ use crate::executor::Processes;
 use crate::executor::sweep::{Marked, sweep};
 use crate::master::POLL_SECONDS_MAX;
 use crate::uplink::{Carried, Outbox, Uplink, uplink};
-use crate::workspace::Workspaces;
+use crate::workspace::{LOOK_EVERY, Workspaces};
 use crate::{Master, Options, labels};
 
 /// Ended leases that are remembered, so that a command for one that comes late starts nothing.
@@ -89,11 +89,27 @@ pub async fn run(options: Options, master: Arc<dyn Master>, stop: CancellationTo
         biased;
         () = stop.cancelled() => {}
         () = agent.work() => {}
+        () = remove_unused(agent.shared.workspaces.clone()) => {}
     }
     agent.tasks.close();
     agent.tasks.wait().await;
     drop(folder);
     Ok(())
+}
+
+/// Removes workspaces that no build uses any more, at the start and then daily. Never ends.
+async fn remove_unused(workspaces: Workspaces) {
+    loop {
+        let workspaces = workspaces.clone();
+        #[expect(clippy::disallowed_methods, reason = "stamps of files are compared with the clock that made them")]
+        let removing = tokio::task::spawn_blocking(move || workspaces.remove_unused(SystemTime::now()));
+        match removing.await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed {count} workspaces that no build used for 30 days"),
+            Err(error) => tracing::error!(%error, "workspaces that nobody uses were not removed"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// The worker's own folder, locked.

@@ -47,7 +47,7 @@ impl Connection {
             Self::Sqlite(_) => sql(text).execute(self).await.map(drop),
             Self::Postgres(link) => {
                 let told = sqlx::raw_sql(text.postgres()).execute(&mut link.plain);
-                postgres::answered(told).await.map(drop)
+                postgres::answered(link.answer_max, told).await.map(drop)
             }
         }
     }
@@ -141,8 +141,9 @@ macro_rules! on {
                 $sqlite
             }
             Seat::Connection(Connection::Postgres(link)) => {
+                let answer_max = link.answer_max;
                 let ($query, $executor) = (for_postgres($statement), &mut link.plain);
-                postgres::answered(async { $postgres }).await
+                postgres::answered(answer_max, async { $postgres }).await
             }
             Seat::Pool(Pool::Postgres($executor)) => {
                 let $query = for_postgres($statement);

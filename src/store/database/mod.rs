@@ -72,7 +72,7 @@ impl Place {
     pub(super) async fn open_writer(&self) -> Result<Connection, StoreError> {
         match self {
             Self::Sqlite(file) => sqlite::open_writer(file).await.map(Box::new).map(Connection::Sqlite),
-            Self::Postgres(server) => postgres::open_writer(server).await.map(connected),
+            Self::Postgres(server) => postgres::open_writer(server).await.map(Box::new).map(Connection::Postgres),
         }
     }
 
@@ -81,7 +81,7 @@ impl Place {
     pub(super) async fn open_looker(&self) -> Result<Connection, StoreError> {
         match self {
             Self::Sqlite(file) => sqlite::open_looker(file).await.map(Box::new).map(Connection::Sqlite),
-            Self::Postgres(server) => postgres::open_looker(server).await.map(connected),
+            Self::Postgres(server) => postgres::open_looker(server).await.map(Box::new).map(Connection::Postgres),
         }
     }
 
@@ -92,10 +92,6 @@ impl Place {
             Self::Postgres(server) => Pool::Postgres(postgres::open_readers(server)),
         }
     }
-}
-
-fn connected(plain: sqlx::postgres::PgConnection) -> Connection {
-    Connection::Postgres(Box::new(packet::Link::new(plain)))
 }
 
 /// Begins a transaction that may write.

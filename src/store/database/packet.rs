@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
@@ -23,6 +24,8 @@ pub(in crate::store) struct Link {
     pub(in crate::store) plain: PgConnection,
     /// Numbers of the statements that are prepared; there are as many as the program has.
     prepared: HashMap<&'static str, usize>,
+    /// How long an answer is waited for.
+    pub(super) answer_max: Duration,
 }
 
 /// What became of several statements: how many rows each wrote, up to the one that failed.
@@ -36,8 +39,8 @@ pub(in crate::store) struct Executed {
 
 impl Link {
     /// Takes a connection on which nothing is prepared by us.
-    pub(super) fn new(plain: PgConnection) -> Self {
-        Self { plain, prepared: HashMap::new() }
+    pub(super) fn new(plain: PgConnection, answer_max: Duration) -> Self {
+        Self { plain, prepared: HashMap::new(), answer_max }
     }
 
     /// Runs statements, in as few packets as may be.
@@ -55,7 +58,8 @@ impl Link {
             {
                 self.add(&mut packet, statement);
             }
-            executed.failed = postgres::answered(send(&mut self.plain, packet, &mut executed.written)).await.err();
+            let sent = send(&mut self.plain, packet, &mut executed.written);
+            executed.failed = postgres::answered(self.answer_max, sent).await.err();
         }
         executed
     }
@@ -75,7 +79,7 @@ impl Link {
             new.insert(text, number);
         }
         if !new.is_empty() {
-            postgres::answered(send(&mut self.plain, packet, &mut Vec::new())).await?;
+            postgres::answered(self.answer_max, send(&mut self.plain, packet, &mut Vec::new())).await?;
             self.prepared.extend(new);
         }
         Ok(())

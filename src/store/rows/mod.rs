@@ -141,7 +141,10 @@ fn write_one(writes: &mut Writes, seq: Seq, at: Timestamp, body: &EventBody) {
         }
         E::MessageDead { message, error } => message::dead(writes, *message, error),
         E::InstanceRestored { instance, last, .. } => instance::restored(writes, *instance, last, at),
-        E::RetentionRan { recipes, .. } => instance::recipes_retired(writes, recipes),
+        E::RetentionRan { recipes, standings, .. } => {
+            instance::recipes_retired(writes, recipes);
+            standing::retired(writes, standings);
+        }
         E::DoctorFound { check, detail } => finding::found(writes, check, detail, at),
         E::DoctorCleared { check } => finding::cleared(writes, check),
         E::WorkerJoined { worker } => worker::joined(writes, worker),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_model::{BuildId, BuilderName, ChangeId, IncidentId, Outcome, RepositoryName, Timestamp};
+use gristmill_model::{
+    BuildId, BuilderName, BuilderOnBranch, ChangeId, IncidentId, Outcome, RepositoryName, Timestamp,
+};
 use gristmill_schedulers::State;
 use gristmill_schedulers::state::Standing;
 
@@ -26,6 +28,7 @@ const TURN: &str = "INSERT INTO standing (builder, branch, outcome, build, good,
 const MARK: &str = "UPDATE standing SET incident = $3 WHERE builder = $1 AND branch = $2";
 const MARK_BY_INCIDENT: &str = "UPDATE standing SET incident = $3
     WHERE builder = $1 AND branch = (SELECT branch FROM incident WHERE id = $2)";
+const RETIRE: &str = "DELETE FROM standing WHERE builder = $1 AND branch = $2 AND incident IS NULL";
 pub(super) const LOAD: &str = "SELECT builder, branch, outcome, build, good, incident FROM standing";
 
 pub(super) fn turned(
@@ -60,6 +63,14 @@ pub(super) fn belongs_to_known(writes: &mut Writes, builder: &BuilderName, incid
     writes.one("standing", format!("{builder} of incident {incident}"), mark);
 }
 
+/// Forgets the standings on branches that are gone.
+pub(super) fn retired(writes: &mut Writes, standings: &[BuilderOnBranch]) {
+    for BuilderOnBranch { builder, branch } in standings {
+        let retire = sql(RETIRE).bind(builder.as_str()).bind(branch.as_str());
+        writes.one("standing", format!("{builder} {branch}"), retire);
+    }
+}
+
 /// Loads all standings.
 pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result<(), StoreError> {
     for row in &tx.rows("load standings", sql(LOAD)).await? {
@@ -76,4 +87,4 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
 }
 
 #[cfg(test)]
-crate::store::database::statements![TURN, MARK, MARK_BY_INCIDENT, LOAD];
+crate::store::database::statements![TURN, MARK, MARK_BY_INCIDENT, RETIRE, LOAD];
