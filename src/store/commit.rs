@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use gristmill_model::{DeliveryId, EventBody, Seq};
+use gristmill_model::{DeliveryId, EventBody, Seq, Timestamp};
+use serde::Serialize;
 
-use super::database::bulk::INSERT_EVENTS;
+use super::database::bulk::{INSERT_EVENTS, Sort};
 use super::database::{BEGIN_WRITE, Connection, Executed, Text, broken_rule, failed, is_lost, sql};
 use super::record::{Record, to_json};
 use super::tx::{Tx, inconsistent};
@@ -20,7 +21,6 @@ const WAIT_FOR_WRITER: Text = Text::Each {
     postgres: "SELECT seq FROM journal_head WHERE one = 1 FOR UPDATE",
 };
 const FIND_EVENT: &str = "SELECT at, body FROM event WHERE seq = $1";
-const INSERT_ANSWER: &str = "INSERT INTO answer (key, request_sha256, body, at) VALUES ($1, $2, $3, $4)";
 /// A cursor never goes back.
 const MOVE_CURSOR: &str = "INSERT INTO cursor (consumer, seq) VALUES ($1, $2)
     ON CONFLICT (consumer) DO UPDATE SET seq = excluded.seq WHERE cursor.seq <= excluded.seq";
@@ -158,11 +158,17 @@ fn move_cursors(writes: &mut Writes, cursors: &[(String, Seq)], head: Seq) -> Re
     Ok(())
 }
 
+#[derive(Serialize)]
+struct AnswerRow<'a> {
+    key: &'a str,
+    request_sha256: &'a str,
+    body: &'a str,
+    at: Timestamp,
+}
+
 fn keep_answers(writes: &mut Writes, turn: &Turn) {
     for Answer { key, request_sha256, body } in &turn.answers {
-        let answer =
-            sql(INSERT_ANSWER).bind(key.as_str()).bind(request_sha256.as_str()).bind(body.as_str()).bind(turn.at.0);
-        writes.one("answer", key, answer);
+        writes.row(Sort::Answer, key, &AnswerRow { key, request_sha256, body, at: turn.at });
     }
 }
 
@@ -195,4 +201,4 @@ fn check(turn: &Turn) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-crate::store::database::statements![MOVE_HEAD, FIND_HEAD, WAIT_FOR_WRITER, FIND_EVENT, INSERT_ANSWER, MOVE_CURSOR];
+crate::store::database::statements![MOVE_HEAD, FIND_HEAD, WAIT_FOR_WRITER, FIND_EVENT, MOVE_CURSOR];

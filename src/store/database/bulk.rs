@@ -8,6 +8,8 @@ use super::Text;
 pub(in crate::store) enum Sort {
     /// A webhook request.
     Delivery,
+    /// What came of a webhook request.
+    DeliveryRead,
     /// A tip of a ref that was never seen.
     FirstTip,
     /// A tip that moves.
@@ -24,6 +26,8 @@ pub(in crate::store) enum Sort {
     Edge,
     /// What a scheduler made of a change.
     Verdict,
+    /// An answer that is kept for whoever asks again.
+    Answer,
 }
 
 impl Sort {
@@ -31,6 +35,7 @@ impl Sort {
     pub(in crate::store) fn written_by(self) -> (&'static str, Text) {
         match self {
             Self::Delivery => ("delivery", INSERT_DELIVERIES),
+            Self::DeliveryRead => ("delivery", READ_DELIVERIES),
             Self::FirstTip => ("ref_tip", FIRST_TIPS),
             Self::MovedTip => ("ref_tip", MOVE_TIPS),
             Self::Change => ("change", INSERT_CHANGES),
@@ -39,6 +44,7 @@ impl Sort {
             Self::Request => ("request", INSERT_REQUESTS),
             Self::Edge => ("edge", INSERT_EDGES),
             Self::Verdict => ("verdict", GIVE_VERDICTS),
+            Self::Answer => ("answer", INSERT_ANSWERS),
         }
     }
 }
@@ -61,6 +67,14 @@ const INSERT_DELIVERIES: Text = Text::Each {
     postgres: "INSERT INTO delivery (id, repository, key, event, sha256, at)
         SELECT id, repository, key, event, sha256, at FROM json_to_recordset(CAST($1 AS json)) AS list (id BIGINT,
             repository TEXT, key TEXT, event TEXT, sha256 TEXT, at BIGINT)",
+};
+
+/// Says what came of many webhook requests, from a list. One can be read again, so a result replaces the one before.
+const READ_DELIVERIES: Text = Text::Each {
+    sqlite: "UPDATE delivery SET result = list.value ->> 'result' FROM json_each($1) AS list
+        WHERE delivery.id = list.value ->> 'id'",
+    postgres: "UPDATE delivery SET result = list.result
+        FROM json_to_recordset(CAST($1 AS json)) AS list (id BIGINT, result TEXT) WHERE delivery.id = list.id",
 };
 
 /// Records the tips of refs that were never seen, from a list of them.
@@ -167,10 +181,20 @@ const GIVE_VERDICTS: Text = Text::Each {
         WHERE verdict.kind = 'held'",
 };
 
+/// Keeps many answers, from a list of them.
+const INSERT_ANSWERS: Text = Text::Each {
+    sqlite: "INSERT INTO answer (key, request_sha256, body, at)
+        SELECT value ->> 'key', value ->> 'request_sha256', value ->> 'body', value ->> 'at' FROM json_each($1)",
+    postgres: "INSERT INTO answer (key, request_sha256, body, at)
+        SELECT key, request_sha256, body, at FROM json_to_recordset(CAST($1 AS json))
+            AS list (key TEXT, request_sha256 TEXT, body TEXT, at BIGINT)",
+};
+
 #[cfg(test)]
 crate::store::database::statements![
     INSERT_EVENTS,
     INSERT_DELIVERIES,
+    READ_DELIVERIES,
     FIRST_TIPS,
     MOVE_TIPS,
     INSERT_CHANGES,
@@ -178,5 +202,6 @@ crate::store::database::statements![
     INSERT_BUILDSET_CHANGES,
     INSERT_REQUESTS,
     INSERT_EDGES,
-    GIVE_VERDICTS
+    GIVE_VERDICTS,
+    INSERT_ANSWERS
 ];

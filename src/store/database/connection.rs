@@ -6,6 +6,7 @@ use sqlx::postgres::{PgArguments, PgPool, Postgres};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
+use super::joined;
 use super::packet::{Executed, Link};
 use super::postgres;
 use super::row::Row;
@@ -52,22 +53,12 @@ impl Connection {
         }
     }
 
-    /// Runs several statements that write, until one fails. A server gets them in as few packets as may be.
+    /// Runs several statements that write, until one fails. As many go at once as may be.
     pub(in crate::store) async fn execute_all(&mut self, statements: Vec<Statement>) -> Executed {
-        if let Self::Postgres(link) = self {
-            return link.execute_all(statements).await;
+        match self {
+            Self::Sqlite(connection) => joined::execute_all(connection, statements).await,
+            Self::Postgres(link) => link.execute_all(statements).await,
         }
-        let mut executed = Executed::default();
-        for statement in statements {
-            match statement.execute(&mut *self).await {
-                Ok(written) => executed.written.push(written),
-                Err(error) => {
-                    executed.failed = Some(error);
-                    break;
-                }
-            }
-        }
-        executed
     }
 
     /// Gives the text for its kind of database.
@@ -174,7 +165,15 @@ impl Seat<'_> {
 }
 
 fn for_sqlite(statement: Statement) -> Query<'static, Sqlite, SqliteArguments> {
-    statement.values.into_iter().fold(sqlx::query(statement.text.sqlite()), |query, value| match value {
+    with_values(sqlx::query(statement.text.sqlite()), statement.values)
+}
+
+/// Gives the places of one of SQLite's statements their values.
+pub(super) fn with_values(
+    query: Query<'static, Sqlite, SqliteArguments>,
+    values: Vec<Value>,
+) -> Query<'static, Sqlite, SqliteArguments> {
+    values.into_iter().fold(query, |query, value| match value {
         Value::Int(number) => query.bind(number),
         Value::Text(text) => query.bind(text),
         Value::List(json) => query.bind(json),

@@ -4,13 +4,14 @@
 //! FROM`, 64-bit integers, text and bytes. Where they differ a statement has one text for each ([`Text::Each`]).
 //!
 //! In reading order: [`statement`] is a text with its values, [`row`] what comes back, [`connection`] what runs it, and
-//! [`packet`] what runs several at once on a server; `text` is what becomes of zero characters; [`failure`] says what an
+//! [`joined`] and [`packet`] what runs several at once in a file and on a server; `text` is what becomes of zero characters; [`failure`] says what an
 //! error means; [`sqlite`] and [`postgres`] open and set up; [`bulk`] has the statements that write many rows from one
 //! list.
 
 pub(super) mod bulk;
 pub(super) mod connection;
 pub(super) mod failure;
+mod joined;
 pub(super) mod packet;
 pub(super) mod postgres;
 pub(super) mod row;

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use super::ROWS_NAMED;
 use super::journal::Extent;
 use crate::store::StoreError;
-use crate::store::database::{Connection, Row, failed, sql};
+use crate::store::database::{self, Connection, Row, failed, sql};
 
 /// Characters of a value that are shown.
 const VALUE_MAX: usize = 80;
@@ -199,7 +199,8 @@ fn values(table: &Table, row: &Row) -> Result<Vec<Value>, StoreError> {
     let read = |(column, kind): &(&'static str, Kind)| -> Result<Value, sqlx::Error> {
         Ok(match kind {
             Int => row.maybe(column)?.map_or(Value::Nothing, Value::Int),
-            Text | Json(_) => row.maybe(column)?.map_or(Value::Nothing, Value::Text),
+            Text => row.maybe(column)?.map_or(Value::Nothing, Value::Text),
+            Json(_) => row.maybe::<database::Json>(column)?.map_or(Value::Nothing, |json| Value::Text(json.0)),
         })
     };
     table.columns.iter().map(read).collect::<Result<_, _>>().map_err(failed("read a row"))

@@ -1,14 +1,19 @@
 //! Webhook requests as received.
 
 use gristmill_model::{Delivery, DeliveryId};
+use serde::Serialize;
 
 use crate::store::database::bulk::Sort;
 use crate::store::database::sql;
 use crate::store::writes::Writes;
 
 const KEEP_BODY: &str = "INSERT INTO delivery_body (delivery, headers, body) VALUES ($1, $2, $3)";
-/// A delivery can be read again, so a result replaces the one before.
-const READ: &str = "UPDATE delivery SET result = $2 WHERE id = $1";
+
+#[derive(Serialize)]
+struct Read<'a> {
+    id: DeliveryId,
+    result: &'a str,
+}
 
 pub(super) fn accepted(writes: &mut Writes, delivery: &Delivery) {
     writes.row(Sort::Delivery, delivery.id, delivery);
@@ -20,8 +25,8 @@ pub(in crate::store) fn keep_body(writes: &mut Writes, id: DeliveryId, headers: 
 }
 
 pub(super) fn read(writes: &mut Writes, id: DeliveryId, result: &str) {
-    writes.one("delivery", id, sql(READ).bind(id.0).bind(result));
+    writes.row(Sort::DeliveryRead, id, &Read { id, result });
 }
 
 #[cfg(test)]
-crate::store::database::statements![KEEP_BODY, READ];
+crate::store::database::statements![KEEP_BODY];
