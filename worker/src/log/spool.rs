@@ -56,7 +56,7 @@ impl Spool {
     pub(crate) fn answered(&mut self, answer: Result<u64, Refusal>) -> Next {
         let length = match answer {
             Ok(length) | Err(Refusal::Offset { length }) => length,
-            Err(Refusal::Unavailable { why }) => return Next::Later { why },
+            Err(Refusal::Unavailable { why } | Refusal::Rejected { why }) => return Next::Later { why },
             Err(Refusal::Fenced { .. }) => return Next::Fenced,
         };
         let Some(front) = self.pending.front() else { return Next::Go };
