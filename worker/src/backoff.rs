@@ -71,6 +71,11 @@ pub(crate) fn jittered(span: Duration) -> Duration {
     part(span / 2, span.saturating_mul(3) / 2, random())
 }
 
+/// Gives a span from this one to a quarter more.
+pub(crate) fn part_above(span: Duration) -> Duration {
+    part(span, span.saturating_mul(5) / 4, random())
+}
+
 /// Gives a span within a tenth of this one.
 pub(crate) fn around(span: Duration) -> Duration {
     part(span.saturating_mul(9) / 10, span.saturating_mul(11) / 10, random())
