@@ -13,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::notifiers::Notifiers;
-use super::{LOCAL_LABEL, LOCAL_WORKER, Options, ServiceError, base_url, control, doctor, join, reload};
+use super::{LOCAL_LABEL, Options, ServiceError, base_url, control, doctor, join, reload};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::engine::announce::Announcer;
 use crate::engine::retain::Retainer;
 use crate::engine::{Engine, EngineError};
-use crate::fleet::Fleet;
+use crate::fleet::desk::Desk as WorkerDesk;
 use crate::fleet::local::LocalMaster;
+use crate::fleet::watch as fleet_watch;
 use crate::leader::candidate::BEAT_EVERY;
 use crate::leader::{Follower, Keeper, Leadership, Lost, name};
-use crate::logs::LogStore;
 use crate::sources;
 use crate::sources::webhook::route::{Hooks, UNREAD_MAX};
 use crate::store::{Claim, Store};
@@ -43,8 +43,9 @@ pub(super) struct Desk {
     pub(super) engine: Engine,
     pub(super) store: Arc<Store>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) logs: LogStore,
-    pub(super) fleet: Fleet,
+    /// The built-in worker's name.
+    pub(super) local_worker: WorkerName,
+    pub(super) workers: WorkerDesk,
     pub(super) sources: sources::Handle,
     pub(super) notifiers: Notifiers,
     pub(super) hooks: Hooks,
@@ -66,15 +67,19 @@ impl Desk {
     pub(super) async fn begin(&self, leading: &mut Leading, loaded: Loaded) -> Result<(), ServiceError> {
         // Until the new configuration is in force, what happens is decided by the one that is, and by no other (S22).
         self.follower().begin().await.map_err(ServiceError::Follow)?;
+        // From here on everybody says hello to this master, and nobody's silence of before counts.
+        self.workers.fleet.begin();
         self.engine.lead().await?;
-        part_from_workers(&self.engine).await?;
+        part_from_workers(&self.engine, &self.local_worker).await?;
+        let (engine, fleet) = (self.engine.clone(), self.workers.fleet.clone());
+        leading.spawn(fleet_watch::run(engine, fleet, leading.stop.clone()));
         let catalog = Arc::new(loaded.catalog);
         self.engine.submit(Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text }).await?;
         self.guard.set_token(control::token(&catalog).as_deref());
         let announcer = Announcer {
             engine: self.engine.clone(),
             reader: self.store.reader().clone(),
-            logs: self.logs.clone(),
+            logs: self.workers.logs.clone(),
             url: base_url(&catalog, self.address),
         };
         leading.spawn(announcer.run(self.announced.clone(), leading.stop.clone()));
@@ -115,7 +120,7 @@ impl Desk {
         Retainer {
             engine: self.engine.clone(),
             store: Arc::clone(&self.store),
-            logs: self.logs.clone(),
+            logs: self.workers.logs.clone(),
             data: self.options.data.clone(),
             clock: Arc::clone(&self.clock),
         }
@@ -146,13 +151,16 @@ impl Desk {
         let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
         let slots = catalog.settings.local_slots.unwrap_or(cores);
         let folder = self.options.data.join("worker");
-        let mut options = gristmill_worker::Options::new(WorkerName::from(LOCAL_WORKER), slots, folder);
+        let mut options = gristmill_worker::Options::new(self.local_worker.clone(), slots, folder);
         options.labels = catalog.settings.local_labels.clone();
         options.labels.entry(LOCAL_LABEL.to_owned()).or_insert_with(|| "yes".to_owned());
-        let master = LocalMaster { engine: self.engine, fleet: self.fleet, logs: self.logs };
+        let fleet = self.workers.fleet.clone();
+        fleet.set_inside(Some(self.local_worker));
+        let master = LocalMaster::new(self.workers);
         if let Err(problem) = gristmill_worker::run(options, Arc::new(master), stop).await {
             error!("the built-in worker has stopped: {}", chain(&problem));
         }
+        fleet.set_inside(None);
     }
 
     /// Reads the configuration for a lead that is taken over. A file that is broken by now is refused, as at a reload,
@@ -334,13 +342,19 @@ impl Following {
     }
 }
 
-/// Whoever was connected before the start has to say hello again: nothing is placed on a worker that is not there.
-async fn part_from_workers(engine: &Engine) -> Result<(), EngineError> {
-    let connected = |state: &State| -> Vec<WorkerName> {
-        state.workers.values().filter(|worker| worker.connected).map(|worker| worker.name.clone()).collect()
+/// Whoever was connected before has to say hello again: nothing is placed on a worker that is not there. The built-in
+/// workers of other masters are over for good, because they live only while their masters lead.
+async fn part_from_workers(engine: &Engine, own: &WorkerName) -> Result<(), EngineError> {
+    let known = |state: &State| -> Vec<(WorkerName, bool)> {
+        let known = state.workers.values().filter(|worker| worker.connected || worker.token.is_none());
+        known.map(|worker| (worker.name.clone(), worker.token.is_none())).collect()
     };
-    for worker in engine.look(move |_, state| connected(state)).await? {
-        engine.submit(Input::Gone { worker, why: "the service started again".to_owned() }).await?;
+    for (worker, is_built_in) in engine.look(move |_, state| known(state)).await? {
+        let input = match is_built_in && worker != *own {
+            true => Input::Ended { worker, why: "its master leads no longer".to_owned() },
+            false => Input::Gone { worker, why: "the service started again".to_owned() },
+        };
+        engine.submit(input).await?;
     }
     Ok(())
 }
