@@ -36,6 +36,10 @@ pub fn decide(turn: &mut Turn<'_>, input: Input) -> Reply {
             worker::gone(turn, worker, why);
             Reply::Done
         }
+        Input::Ended { worker, why } => {
+            worker::ended(turn, worker, why);
+            Reply::Done
+        }
         Input::Unheard { worker, silent } => {
             worker::unheard(turn, &worker, silent);
             Reply::Done

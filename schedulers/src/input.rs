@@ -54,6 +54,13 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// A worker is over for good, and with it what it had.
+    Ended {
+        /// Which.
+        worker: WorkerName,
+        /// Why.
+        why: String,
+    },
     /// A worker reports.
     Report {
         /// Who says it, by its credential.

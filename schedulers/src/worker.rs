@@ -175,6 +175,18 @@ pub fn gone(turn: &mut Turn<'_>, worker: WorkerName, why: String) {
     }
 }
 
+/// Notes that a worker is over for good: each of its builds is lost at once.
+pub fn ended(turn: &mut Turn<'_>, worker: WorkerName, why: String) {
+    let of_worker = turn.state.builds.values().filter(|open| open.build.worker == worker);
+    let lost: Vec<BuildId> = of_worker.map(|open| open.build.id).collect();
+    for build in lost {
+        // One of those before may have ended it along with itself.
+        let Some(open) = turn.state.builds.get(&build).cloned() else { continue };
+        attempt_failed(turn, &open, Cause::Infrastructure, format!("{worker} ended: {why}"));
+    }
+    gone(turn, worker, why);
+}
+
 /// Keeps new builds from a worker.
 ///
 /// # Errors

@@ -114,6 +114,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Read a stored webhook delivery again
     Replay(ReplayArgs),
+    /// Let workers in, and lock them out
+    Worker(WorkerArgs),
     /// Copy an installation, running or not, to a folder; or check such a copy
     Backup(BackupArgs),
     /// Make an installation of a backup
@@ -328,6 +330,60 @@ pub struct SweepArgs {
 pub struct ReplayArgs {
     /// The delivery's number
     pub delivery: i64,
+}
+
+/// What `worker` takes.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: WorkerCommand,
+}
+
+/// What to do about workers.
+#[derive(Debug, Subcommand)]
+pub enum WorkerCommand {
+    /// The tokens by which workers join
+    Token {
+        /// What to do
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+}
+
+/// What to do about tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make one, and print it: it is shown this once and kept nowhere
+    New(TokenNewArgs),
+    /// List them, without their secrets
+    List,
+    /// Take one back: its workers are refused from now on
+    Revoke {
+        /// The first 8 characters after `gmw_`
+        id: String,
+    },
+}
+
+/// What `worker token new` takes.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("admits").required(true).args(["worker", "pool"]))]
+pub struct TokenNewArgs {
+    /// For this one worker
+    #[arg(long, value_name = "NAME")]
+    pub worker: Option<String>,
+    /// For any number of workers up to --max, which need no names
+    #[arg(long, value_name = "NAME", requires = "max")]
+    pub pool: Option<String>,
+    /// How many workers the pool may have at once
+    #[arg(long, value_name = "N", conflicts_with = "worker")]
+    pub max: Option<u32>,
+    /// Who is told of what becomes of its workers
+    #[arg(long, value_name = "WHO")]
+    pub owner: Option<String>,
+    /// From when on it lets nobody in any more, such as 90d [default: never]
+    #[arg(long, value_name = "SPAN", value_parser = crate::config::parse_span)]
+    pub expires: Option<std::time::Duration>,
 }
 
 /// What `backup` takes.

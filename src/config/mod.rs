@@ -34,6 +34,7 @@ pub use code::{Code, explain};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use init::{Detected, InitError, InitReport, init_text};
 pub use load::{Loaded, load, read};
+pub(crate) use scalar::parse_span;
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secret};
 pub use span::Span;

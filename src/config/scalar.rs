@@ -122,6 +122,11 @@ impl TimeProblem {
     }
 }
 
+/// Reads a span as it is written everywhere, such as `90d`, for those who are not a configuration.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
+    parse_time(text).map_err(|problem| format!("{}: {}", problem.label(), problem.help(text)))
+}
+
 /// Reads `30s`, `1h30m`, `2 d`.
 fn parse_time(text: &str) -> Result<Duration, TimeProblem> {
     let mut rest = text.trim();

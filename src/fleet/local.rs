@@ -1,97 +1,49 @@
 //! The built-in worker's way to the service: the worker protocol without a socket.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use gristmill_model::WorkerName;
-use gristmill_model::protocol::{Hello, LogAddress, LogAppend, Refusal, Report, ReportBody, Welcome, WorkerCommand};
-use gristmill_schedulers::input::Denial;
-use gristmill_schedulers::{Input, Reply};
+use gristmill_model::protocol::{Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
 use gristmill_worker::Master;
 
-use super::Fleet;
-use crate::engine::{Engine, EngineError};
-use crate::logs::{AppendError, LogStore};
-
-/// What one poll waits for a command.
-const POLL: Duration = Duration::from_secs(30);
+use super::desk::{Desk, Refused};
 
 /// The service, as a worker in the same process sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LocalMaster {
-    /// Takes what is reported.
-    pub engine: Engine,
-    /// Keeps commands.
-    pub fleet: Fleet,
-    /// Keeps logs.
-    pub logs: LogStore,
+    desk: Desk,
+    /// The number of the last command that the worker has.
+    ack: AtomicU64,
+}
+
+impl LocalMaster {
+    /// Makes it.
+    pub fn new(desk: Desk) -> Self {
+        Self { desk, ack: AtomicU64::new(0) }
+    }
 }
 
 #[async_trait]
 impl Master for LocalMaster {
     async fn hello(&self, hello: Hello) -> Result<Welcome, Refusal> {
-        self.fleet.begin_anew(&hello.worker, &hello.builds);
-        match self.engine.submit(Input::Hello(hello)).await.map_err(unavailable)? {
-            Reply::Welcome(welcome) => Ok(welcome),
-            other => Err(Refusal::Unavailable { why: format!("the service answered a hello with {other:?}") }),
-        }
+        Ok(self.desk.hello(hello).await?)
     }
 
     async fn poll(&self, worker: &WorkerName) -> Result<Vec<WorkerCommand>, Refusal> {
-        let mut commands = tokio::time::timeout(POLL, self.fleet.next(worker)).await.unwrap_or_default();
-        commands.iter_mut().for_each(fetch_from_mirrors);
-        Ok(commands)
+        // Nothing waits between here and the worker: what was given before, it has.
+        let mut given = self.desk.poll(worker, self.ack.load(Ordering::Relaxed)).await?;
+        self.ack.store(given.ack, Ordering::Relaxed);
+        given.commands.iter_mut().for_each(fetch_from_mirrors);
+        Ok(given.commands)
     }
 
     async fn report(&self, worker: &WorkerName, reports: Vec<Report>) -> Result<(), Refusal> {
-        // Submitted together, they usually share a turn; the inbox keeps their order.
-        let mut answers = Vec::with_capacity(reports.len());
-        for report in reports {
-            self.before(&report);
-            let (build, is_last) = (report.build, matches!(report.body, ReportBody::Finished { .. }));
-            let input = Input::Report { worker: worker.clone(), report };
-            answers.push((build, is_last, self.engine.post(input).await.map_err(unavailable)?));
-        }
-        for (build, is_last, answer) in answers {
-            match answer.receive().await.map_err(unavailable)? {
-                Reply::Refused(Denial::Fenced { build, epoch }) => return Err(Refusal::Fenced { build, epoch }),
-                Reply::Refused(denial) => return Err(Refusal::Unavailable { why: denial.to_string() }),
-                _ if is_last => self.fleet.release(build),
-                _ => {}
-            }
-        }
-        Ok(())
+        Ok(self.desk.report(worker, reports).await?)
     }
 
     async fn append_log(&self, worker: &WorkerName, piece: LogAppend) -> Result<u64, Refusal> {
-        let LogAddress { build, epoch, .. } = piece.log;
-        if !self.fleet.holds(worker, build, epoch) {
-            return Err(Refusal::Fenced { build, epoch });
-        }
-        self.logs.append(&piece).map_err(|problem| match problem {
-            AppendError::Offset { length } => Refusal::Offset { length },
-            problem => Refusal::Unavailable { why: crate::chain::chain(&problem) },
-        })
-    }
-}
-
-impl LocalMaster {
-    /// Makes a step's log durable before its end is told.
-    ///
-    /// If the disk does not take it, the end is told all the same, and the doctor tells of the log. Refused, it would be
-    /// said again, and the second sync of a file that lost its pages succeeds: that would vouch for a log that is lost. A
-    /// disk that fails for good would hold up every build, for a log that decides nothing.
-    fn before(&self, report: &Report) {
-        if let ReportBody::StepFinished { step, .. } = report.body {
-            let address = LogAddress { build: report.build, epoch: report.epoch, step };
-            if let Err(problem) = self.logs.seal(address) {
-                tracing::error!(
-                    "the log of build {} step {step} is not safe: {}",
-                    report.build,
-                    crate::chain::chain(&problem)
-                );
-            }
-        }
+        Ok(self.desk.append(worker, piece).await?)
     }
 }
 
@@ -106,6 +58,13 @@ fn fetch_from_mirrors(command: &mut WorkerCommand) {
     }
 }
 
-fn unavailable(problem: EngineError) -> Refusal {
-    Refusal::Unavailable { why: problem.to_string() }
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Fenced { build, epoch } => Self::Fenced { build, epoch },
+            Refused::Offset { length } => Self::Offset { length },
+            Refused::Denied(denial) => Self::Unavailable { why: denial.to_string() },
+            Refused::Bad(why) | Refused::Hello(why) | Refused::NotNow(why) => Self::Unavailable { why },
+        }
+    }
 }

@@ -83,6 +83,12 @@ pub enum AppendError {
         /// How many bytes the piece says it has.
         length: u32,
     },
+    /// The piece says other bytes than are stored at its place, which never change.
+    #[error("the log has other bytes at that place")]
+    Differs,
+    /// The step has ended, and its log with it.
+    #[error("the step has ended, and nothing more can be printed by it")]
+    Over,
     /// The log is as long as a log may be.
     #[error("a log may have {LOG_BYTES_MAX} bytes and not more")]
     TooLong,
@@ -123,8 +129,8 @@ impl LogStore {
 
     /// Appends a piece and gives the log's new length, in bytes uncompressed.
     ///
-    /// A piece that is already there as a whole is acknowledged with the present length. The frame is unpacked with a
-    /// bound on the way in, and refused if it is not what the piece says.
+    /// A piece that is already there as a whole is acknowledged with the present length, if it is the same. The frame is
+    /// unpacked with a bound on the way in, and refused if it is not what the piece says.
     pub fn append(&self, piece: &LogAppend) -> Result<u64, AppendError> {
         let end = piece.offset.saturating_add(u64::from(piece.length));
         let log = match self.find(piece.log).map_err(AppendError::from)? {
@@ -139,7 +145,7 @@ impl LogStore {
         };
         let length = log.ends().raw;
         if end <= length {
-            return Ok(length);
+            return self.same(piece, length);
         }
         if piece.offset != length {
             return Err(AppendError::Offset { length });
@@ -150,12 +156,33 @@ impl LogStore {
         self.append_to(&log, piece, &checked_text(piece)?)
     }
 
+    /// Acknowledges a piece of a log that is over: it must be there as a whole.
+    pub fn repeat(&self, piece: &LogAppend) -> Result<u64, AppendError> {
+        let length = self.find(piece.log).map_err(AppendError::from)?.map_or(0, |log| log.ends().raw);
+        match piece.offset.saturating_add(u64::from(piece.length)) <= length {
+            true => self.same(piece, length),
+            false => Err(AppendError::Over),
+        }
+    }
+
+    /// Compares a piece with what is stored at its place.
+    fn same(&self, piece: &LogAppend, length: u64) -> Result<u64, AppendError> {
+        if piece.length == 0 {
+            return Ok(length);
+        }
+        let text = checked_text(piece)?;
+        let stored = self.bytes(piece.log, piece.offset, u64::from(piece.length)).map_err(AppendError::from)?;
+        if stored == text { Ok(length) } else { Err(AppendError::Differs) }
+    }
+
     fn append_to(&self, log: &OpenLog, piece: &LogAppend, text: &[u8]) -> Result<u64, AppendError> {
         let mut ends = lock(&log.ends);
         // Looked at again under the lock: another request may have brought the same piece meanwhile.
         if piece.offset != ends.raw {
-            let contained = piece.offset + u64::from(piece.length) <= ends.raw;
-            return if contained { Ok(ends.raw) } else { Err(AppendError::Offset { length: ends.raw }) };
+            let length = ends.raw;
+            drop(ends);
+            let contained = piece.offset + u64::from(piece.length) <= length;
+            return if contained { self.same(piece, length) } else { Err(AppendError::Offset { length }) };
         }
         write_frame(&log.files, &ends, piece)
             .map_err(|source| AppendError::Io { path: self.path(piece.log, "log"), source })?;

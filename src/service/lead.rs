@@ -13,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::notifiers::Notifiers;
-use super::{LOCAL_LABEL, LOCAL_WORKER, Options, ServiceError, base_url, control, doctor, join, reload};
+use super::{LOCAL_LABEL, Options, ServiceError, base_url, control, doctor, join, reload};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::engine::Engine;
 use crate::engine::announce::Announcer;
 use crate::engine::retain::Retainer;
-use crate::fleet::Fleet;
+use crate::fleet::desk::Desk as WorkerDesk;
 use crate::fleet::local::LocalMaster;
+use crate::fleet::watch as fleet_watch;
 use crate::leader::candidate::BEAT_EVERY;
 use crate::leader::{Follower, Keeper, Leadership, Lost, name};
-use crate::logs::LogStore;
 use crate::sources;
 use crate::sources::webhook::route::{Hooks, UNREAD_MAX};
 use crate::store::{Claim, Store};
@@ -43,8 +43,9 @@ pub(super) struct Desk {
     pub(super) engine: Engine,
     pub(super) store: Arc<Store>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) logs: LogStore,
-    pub(super) fleet: Fleet,
+    /// The built-in worker's name.
+    pub(super) local_worker: WorkerName,
+    pub(super) workers: WorkerDesk,
     pub(super) sources: sources::Handle,
     pub(super) notifiers: Notifiers,
     pub(super) hooks: Hooks,
@@ -67,14 +68,19 @@ impl Desk {
         // What happened before the new configuration is in force is decided by the one that is (S22); where that cannot be
         // read, nothing is decided before.
         self.follower().begin().await.map_err(ServiceError::Follow)?;
+        // From here on everybody says hello to this master, and nobody's silence of before counts.
+        self.workers.fleet.begin();
         let catalog = Arc::new(loaded.catalog);
         let activate = Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text };
-        self.engine.lead(|state| partings(state).chain([activate]).collect()).await?;
+        let own = self.local_worker.clone();
+        self.engine.lead(move |state| partings(state, &own).into_iter().chain([activate]).collect()).await?;
+        let (engine, fleet) = (self.engine.clone(), self.workers.fleet.clone());
+        leading.spawn(fleet_watch::run(engine, fleet, leading.stop.clone()));
         self.guard.set_token(control::token(&catalog).as_deref());
         let announcer = Announcer {
             engine: self.engine.clone(),
             reader: self.store.reader().clone(),
-            logs: self.logs.clone(),
+            logs: self.workers.logs.clone(),
             url: base_url(&catalog, self.address),
         };
         leading.spawn(announcer.run(self.announced.clone(), leading.stop.clone()));
@@ -99,7 +105,7 @@ impl Desk {
             store: Arc::clone(&self.store),
             data: self.options.data.clone(),
             logs_folder: self.options.logs_folder(),
-            logs: self.logs.clone(),
+            logs: self.workers.logs.clone(),
         };
         leading.spawn(rounds.run(leading.stop.clone()));
         self.name_logs().await?;
@@ -110,7 +116,8 @@ impl Desk {
     /// Puts this installation's name into the folder of logs, before another one can. Whose folder it is already, says so:
     /// this one works then, and deletes nothing there.
     async fn name_logs(&self) -> Result<(), ServiceError> {
-        let (logs, name) = (self.logs.clone(), self.store.reader().installation().await.map_err(ServiceError::Read)?);
+        let (logs, name) =
+            (self.workers.logs.clone(), self.store.reader().installation().await.map_err(ServiceError::Read)?);
         match tokio::task::spawn_blocking(move || logs.claim(&name)).await {
             Ok(Ok(())) => {}
             Ok(Err(problem)) => error!("old logs are not deleted: {}", chain(&problem)),
@@ -129,7 +136,7 @@ impl Desk {
         Retainer {
             engine: self.engine.clone(),
             store: Arc::clone(&self.store),
-            logs: self.logs.clone(),
+            logs: self.workers.logs.clone(),
             data: self.options.data.clone(),
             clock: Arc::clone(&self.clock),
         }
@@ -160,13 +167,16 @@ impl Desk {
         let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
         let slots = catalog.settings.local_slots.unwrap_or(cores);
         let folder = self.options.data.join("worker");
-        let mut options = gristmill_worker::Options::new(WorkerName::from(LOCAL_WORKER), slots, folder);
+        let mut options = gristmill_worker::Options::new(self.local_worker.clone(), slots, folder);
         options.labels = catalog.settings.local_labels.clone();
         options.labels.entry(LOCAL_LABEL.to_owned()).or_insert_with(|| "yes".to_owned());
-        let master = LocalMaster { engine: self.engine, fleet: self.fleet, logs: self.logs };
+        let fleet = self.workers.fleet.clone();
+        fleet.set_inside(Some(self.local_worker));
+        let master = LocalMaster::new(self.workers);
         if let Err(problem) = gristmill_worker::run(options, Arc::new(master), stop).await {
             error!("the built-in worker has stopped: {}", chain(&problem));
         }
+        fleet.set_inside(None);
     }
 
     /// Reads the configuration for a lead that is taken over. A file that is broken by now is refused, as at a reload,
@@ -348,10 +358,15 @@ impl Following {
     }
 }
 
-/// Whoever was connected before the start has to say hello again: nothing is placed on a worker that is not there.
-fn partings(state: &State) -> impl Iterator<Item = Input> {
-    let connected = state.workers.values().filter(|worker| worker.connected);
-    connected.map(|worker| Input::Gone { worker: worker.name.clone(), why: "the service started again".to_owned() })
+/// Whoever was connected before has to say hello again: nothing is placed on a worker that is not there. The built-in
+/// workers of other masters are over for good, because they live only while their masters lead.
+fn partings(state: &State, own: &WorkerName) -> Vec<Input> {
+    let known = state.workers.values().filter(|worker| worker.connected || worker.token.is_none());
+    let part = |worker: &gristmill_model::Worker| match worker.token.is_none() && worker.name != *own {
+        true => Input::Ended { worker: worker.name.clone(), why: "its master leads no longer".to_owned() },
+        false => Input::Gone { worker: worker.name.clone(), why: "the service started again".to_owned() },
+    };
+    known.map(part).collect()
 }
 
 /// Says who this master is.

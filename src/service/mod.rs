@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_model::protocol::Origin;
-use gristmill_model::{Catalog, RepositoryName, Seq};
+use gristmill_model::{Catalog, RepositoryName, Seq, WorkerName};
 use gristmill_schedulers::State;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -31,6 +31,9 @@ use crate::engine::retain::{RetainError, Retainer};
 use crate::engine::turns::OriginOf;
 use crate::engine::{self, Engine, EngineError};
 use crate::fleet::Fleet;
+use crate::fleet::desk::Desk as WorkerDesk;
+use crate::fleet::http::{self as fleet_http, Gate};
+use crate::fleet::watch::Stopwatch;
 use crate::keeping;
 use crate::leader::{self, Keeper, Leadership};
 use crate::logs::LogStore;
@@ -44,7 +47,7 @@ use lead::Desk;
 
 /// How long the parts may take to stop; after that they are dropped where they stand, which loses nothing.
 const STOP_MAX: Duration = Duration::from_secs(10);
-/// The built-in worker's name.
+/// The built-in worker's name; where there are several masters, the master's name follows after an `@`.
 pub const LOCAL_WORKER: &str = "local";
 /// The label that every built-in worker has, so that builders can ask for it.
 const LOCAL_LABEL: &str = "local";
@@ -70,6 +73,8 @@ pub struct Options {
     pub logs: Option<PathBuf>,
     /// Whether to start although the logs of before are in another folder.
     pub forget_logs: bool,
+    /// By what the silence of workers is measured; tests keep it, to let time pass.
+    pub silence: Stopwatch,
 }
 
 impl Options {
@@ -85,6 +90,7 @@ impl Options {
             advertise: None,
             logs: None,
             forget_logs: false,
+            silence: Stopwatch::default(),
         }
     }
 
@@ -202,7 +208,7 @@ impl Service {
         let stop = Stops::default();
         let logs_folder = options.logs_folder();
         let logs = LogStore::new(logs_folder.clone());
-        let fleet = Fleet::default();
+        let fleet = Fleet::new(options.silence.clone());
         let engine_options = engine::turns::Options {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
@@ -214,6 +220,7 @@ impl Service {
             engine::turns::start(engine_options, stop.engine.clone()).await.map_err(ServiceError::Store)?;
         let leadership = Leadership::new(engine.leads());
         let claim = lead::claim(&options, address).map_err(system("without its own name in its folders"))?;
+        let master = claim.master.clone();
         let mut keeper =
             Keeper::new(Arc::clone(&store), claim, leadership.clone(), options.data.join(leader::name::MASTER_FILE))
                 .forgetting_logs(options.forget_logs);
@@ -236,6 +243,8 @@ impl Service {
             &stop,
         );
         let app = app.led_by(leadership.clone());
+        let workers = WorkerDesk::new(engine.clone(), fleet, logs);
+        let gate = Gate::new(workers.clone(), Arc::clone(&clock), stop.parts.clone());
         let (announced_out, announced) = watch::channel(Seq(0));
         let desk = Desk {
             options,
@@ -243,8 +252,8 @@ impl Service {
             engine: engine.clone(),
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
-            logs,
-            fleet,
+            local_worker: local_worker(&store, &master),
+            workers,
             sources: sources.clone(),
             notifiers: notifiers.clone(),
             hooks: hooks.clone(),
@@ -262,7 +271,7 @@ impl Service {
             }
         };
         let supervisor = tokio::spawn(lead::run(desk, keeper, leadership, leading, stop.parts.clone()));
-        let tasks = vec![supervisor, serve(listener, app, hooks, stop.parts.clone())];
+        let tasks = vec![supervisor, serve(listener, app, (hooks, gate), stop.parts.clone())];
         Ok(Self {
             engine,
             store,
@@ -448,8 +457,17 @@ fn app(
     App::new(Arc::new(control), store.reader().clone(), logs, clock, (info, guard, stop.parts.clone()))
 }
 
-fn serve(listener: TcpListener, app: App, hooks: Hooks, stop: CancellationToken) -> JoinHandle<()> {
-    let router = web::router_with(app, webhook::route::routes(hooks.clone()));
+/// Gives the built-in worker's name. Masters that share a database have one each.
+fn local_worker(store: &Store, master: &str) -> WorkerName {
+    match store.is_shared() {
+        true => WorkerName(format!("{LOCAL_WORKER}@{master}")),
+        false => WorkerName::from(LOCAL_WORKER),
+    }
+}
+
+fn serve(listener: TcpListener, app: App, (hooks, gate): (Hooks, Gate), stop: CancellationToken) -> JoinHandle<()> {
+    let trusted_otherwise = webhook::route::routes(hooks.clone()).merge(fleet_http::routes(gate));
+    let router = web::router_with(app, trusted_otherwise);
     tokio::spawn(async move {
         // Open streams end by the same stop; a client that never reads is not waited for.
         tokio::select! {

@@ -13,12 +13,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::api::error::ApiError;
+use crate::fleet::http::failure::Failure;
+use crate::fleet::{self, desk};
 use crate::leader::Leadership;
 
 /// How long the leader's connection may take to open.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
-/// How long a passed-on request may take in all.
+/// How long a passed-on request may take in all; a worker's question may wait for half of it.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+const _: () = assert!(desk::POLL.as_secs() * 2 <= ANSWER_TIME_MAX.as_secs());
 /// Marks what was passed on, so that two masters that each take the other for the leader do not pass it on for ever.
 const FORWARDED: HeaderName = HeaderName::from_static("gristmill-forwarded");
 /// What concerns one connection, and what the guard here has looked at: it is not passed on.
@@ -136,12 +139,18 @@ fn passed_on(mut headers: HeaderMap) -> HeaderMap {
 /// Lets reading through, and what the leader alone can do if that is this master; passes on the rest.
 pub(super) async fn forward(State(forward): State<Option<Forward>>, request: Request, next: Next) -> Response {
     let Some(forward) = forward else { return next.run(request).await };
-    if request.method().is_safe() || forward.leadership.is_here() {
+    // Who a worker is, only the leader knows, also where it only reads.
+    let is_of_worker = request.uri().path().starts_with(fleet::http::PREFIX);
+    if request.method().is_safe() && !is_of_worker || forward.leadership.is_here() {
         return next.run(request).await;
     }
     let is_page = !super::api::is_api_path(request.uri().path()) && !request.uri().path().starts_with("/hooks/");
     match forward.pass_on(request).await {
         Ok(response) => response,
+        // All that a worker says may be said again, so it makes no difference what became of it.
+        Err(NotPassedOn::Before(why) | NotPassedOn::Unknown(why)) if is_of_worker => {
+            Failure::not_now(why).into_response()
+        }
         Err(why) => refusal(&why, is_page),
     }
 }

@@ -11,3 +11,4 @@ mod keeping;
 mod masters;
 mod push;
 mod telling;
+mod workers;

@@ -6,12 +6,14 @@ pub(crate) mod mail;
 #[expect(dead_code, reason = "the store's own tests do more with it")]
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 use std::time::Duration;
 
+use gristmill::fleet::watch::Stopwatch;
 use gristmill::service::{Options, Service};
 use gristmill::store::Database;
 use gristmill_model::{BuildId, RepositoryName};
@@ -93,6 +95,10 @@ pub(crate) struct World {
     service: Option<Service>,
     http: reqwest::Client,
     database: Database,
+    /// Whether the built-in worker is started.
+    worker: bool,
+    /// By what the silence of workers is measured.
+    pub(crate) silence: Stopwatch,
 }
 
 impl World {
@@ -101,12 +107,33 @@ impl World {
         Self::start_on(Database::Embedded, config, repositories).await
     }
 
+    /// The same without the built-in worker.
+    pub(crate) async fn start_without_worker(config: &str, repositories: &[&str]) -> (Self, Vec<Repository>) {
+        Self::start_with(Database::Embedded, false, config, repositories).await
+    }
+
     /// The same on another database.
     pub(crate) async fn start_on(database: Database, config: &str, repositories: &[&str]) -> (Self, Vec<Repository>) {
+        Self::start_with(database, true, config, repositories).await
+    }
+
+    async fn start_with(
+        database: Database,
+        worker: bool,
+        config: &str,
+        repositories: &[&str],
+    ) -> (Self, Vec<Repository>) {
         set_up_process();
         let folder = tempfile::tempdir().unwrap();
         let repositories = repositories.iter().map(|name| Repository::make(folder.path(), name)).collect();
-        let mut world = Self { folder, service: None, http: reqwest::Client::new(), database };
+        let mut world = Self {
+            folder,
+            service: None,
+            http: reqwest::Client::new(),
+            database,
+            worker,
+            silence: Stopwatch::default(),
+        };
         world.configure(config);
         world.restart().await;
         (world, repositories)
@@ -124,17 +151,23 @@ impl World {
 
     /// Stops the service if it runs, and starts it again over the same data. Every repository has been seen then.
     pub(crate) async fn restart(&mut self) {
-        self.stop().await;
-        let data = self.folder.path().join("data");
-        let database = self.database.clone();
-        let options = Options { database, ..Options::new(self.file(), data, ([127, 0, 0, 1], 0).into()) };
-        let service = soon("the start", Service::start(options)).await.unwrap_or_else(|problem| panic!("{problem}"));
-        self.service = Some(service);
+        self.restart_at_once().await;
         let names: Vec<RepositoryName> = self.service().engine().catalog().repositories.keys().cloned().collect();
         for name in names {
             self.sweep(name.as_str()).await;
         }
         self.settle().await;
+    }
+
+    /// The same in the middle of something: nothing is waited for.
+    pub(crate) async fn restart_at_once(&mut self) {
+        self.stop().await;
+        let data = self.folder.path().join("data");
+        let (database, silence) = (self.database.clone(), self.silence.clone());
+        let options = Options::new(self.file(), data, ([127, 0, 0, 1], 0).into());
+        let options = Options { database, silence, worker: self.worker, ..options };
+        let service = soon("the start", Service::start(options)).await.unwrap_or_else(|problem| panic!("{problem}"));
+        self.service = Some(service);
     }
 
     pub(crate) async fn stop(&mut self) {

@@ -18,6 +18,7 @@ pub mod overview;
 pub mod request;
 pub mod row;
 pub mod scheduler;
+pub mod token;
 pub mod trouble;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use overview::{Overview, ProjectRow, StripCell, Totals};
 pub use request::{NeedRow, RequestDetail, RequestRow};
 pub use row::{Page, ReadError};
 pub use scheduler::{HeldRow, SchedulerState, TimerRow};
+pub use token::TokenRow;
 pub use trouble::{CatalogProblem, Finding, SilentNotifier};
 
 use super::database::Pool;
@@ -79,6 +81,7 @@ pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::datab
         ("read/overview.rs", overview::statements()),
         ("read/request.rs", request::statements()),
         ("read/scheduler.rs", scheduler::statements()),
+        ("read/token.rs", token::statements()),
         ("read/trouble.rs", trouble::statements()),
     ]
 }

@@ -13,6 +13,7 @@ pub mod health;
 pub mod log;
 pub mod read;
 pub(crate) mod shape;
+pub mod token;
 pub mod why;
 
 use axum::extract::Request;
@@ -25,7 +26,7 @@ use self::error::{ApiError, cut};
 use super::{App, stream};
 
 /// Everything that can be asked, for `GET /api/v1`.
-const PATHS: [(&str, &str, &str); 31] = [
+const PATHS: [(&str, &str, &str); 34] = [
     ("GET", "/status", "what is broken, what runs, what waits, how sources and workers fare"),
     ("GET", "/changes", "?repository=&branch=&before=&limit="),
     ("GET", "/changes/{id or revision}", "a change, its commits, every scheduler's verdict, its buildsets"),
@@ -44,6 +45,7 @@ const PATHS: [(&str, &str, &str); 31] = [
     ("GET", "/schedulers", "rules, what they hold, their last verdicts, their next moments"),
     ("GET", "/schedulers/{name}", "one of them"),
     ("GET", "/workers", "workers and what they have"),
+    ("GET", "/tokens", "the tokens by which workers join, without their secrets"),
     ("GET", "/repositories", "repositories and how they fare"),
     ("GET", "/repositories/{name}", "a repository and its tips"),
     ("GET", "/deliveries", "?before=&limit= webhook requests as received"),
@@ -55,6 +57,12 @@ const PATHS: [(&str, &str, &str); 31] = [
     ("POST", "/builds/{id}/cancel", "{by}"),
     ("POST", "/requests/{id}/cancel", "{by}"),
     ("POST", "/buildsets/{id}/cancel", "{by}"),
+    (
+        "POST",
+        "/tokens",
+        "{worker} or {pool, max}, and {owner, expires_in_seconds, by}; the answer alone has the secret",
+    ),
+    ("POST", "/tokens/{id}/revoke", "{by}"),
     ("POST", "/repositories/{name}/sweep", "looks at a repository now"),
     ("POST", "/deliveries/{id}/replay", "reads a webhook request once more, as if it had just come"),
 ];
@@ -90,6 +98,8 @@ pub fn routes() -> Router<App> {
         .route("/schedulers/{name}", get(read::scheduler))
         .route("/schedulers/{name}/force", post(act::force))
         .route("/workers", get(read::workers))
+        .route("/tokens", get(token::list).post(token::make))
+        .route("/tokens/{id}/revoke", post(token::revoke))
         .route("/repositories", get(read::repositories))
         .route("/repositories/{name}", get(read::repository))
         .route("/repositories/{name}/sweep", post(act::sweep))

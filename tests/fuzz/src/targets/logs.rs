@@ -120,6 +120,12 @@ fn append(source: &mut Source<'_>, store: &LogStore, whole: &mut Vec<u8>) {
             whole.extend_from_slice(&unpacked);
         }
         Err(AppendError::Offset { length }) => assert!(length == end && piece.offset != end, "{piece:?} at {end}"),
+        Err(AppendError::Differs) => {
+            let (from, to) = (usize::try_from(piece.offset).unwrap(), piece.offset + u64::from(piece.length));
+            let there = whole.get(from..usize::try_from(to).unwrap());
+            let said = zstd::bulk::decompress(&piece.frame, FRAME_BYTES_MAX).unwrap();
+            assert!(there.is_some_and(|there| there != said), "{piece:?} at {end}");
+        }
         Err(AppendError::Frame { .. } | AppendError::TooLong) => {}
         Err(error) => panic!("{error}"),
     }
