@@ -17,6 +17,9 @@ use super::{postgres, text};
 /// Bytes after which a packet gets no further statement.
 const PACKET_ENOUGH: usize = 1 << 20;
 
+/// Why writing to a packet cannot fail.
+const TAKES_ALL: &str = "a string takes everything";
+
 /// A connection to a server, and what is prepared on it.
 #[derive(Debug)]
 pub(in crate::store) struct Link {
@@ -75,7 +78,7 @@ impl Link {
             let number = self.prepared.len() + new.len();
             let kinds: Vec<&str> = statement.values.iter().map(kind).collect();
             // One packet is one transaction, in which all are prepared. A number that failed once is free again.
-            let _ = writeln!(packet, "PREPARE gristmill_{number} ({}) AS {text};", kinds.join(", "));
+            writeln!(packet, "PREPARE gristmill_{number} ({}) AS {text};", kinds.join(", ")).expect(TAKES_ALL);
             new.insert(text, number);
         }
         if !new.is_empty() {
@@ -93,7 +96,7 @@ impl Link {
             packet.push_str(";\n");
             return;
         };
-        let _ = write!(packet, "EXECUTE gristmill_{number} (");
+        write!(packet, "EXECUTE gristmill_{number} (").expect(TAKES_ALL);
         for (index, value) in statement.values.into_iter().enumerate() {
             if index > 0 {
                 packet.push_str(", ");
@@ -130,14 +133,14 @@ fn literal(packet: &mut String, value: Value) {
     match value {
         Value::Int(None) | Value::Text(None) => packet.push_str("NULL"),
         Value::Int(Some(number)) => {
-            let _ = write!(packet, "{number}");
+            write!(packet, "{number}").expect(TAKES_ALL);
         }
         Value::Text(Some(value)) => quote(packet, &text::kept(value)),
         Value::List(json) => quote(packet, &text::kept_json(json)),
         Value::Bytes(bytes) => {
             packet.push_str("'\\x");
             bytes.iter().for_each(|byte| {
-                let _ = write!(packet, "{byte:02x}");
+                write!(packet, "{byte:02x}").expect(TAKES_ALL);
             });
             packet.push('\'');
         }

@@ -79,36 +79,36 @@ fn write_one(writes: &mut Writes, seq: Seq, at: Timestamp, body: &EventBody) {
         E::DeliveryAccepted { delivery } => delivery::accepted(writes, delivery),
         E::DeliveryRead { delivery, result } => delivery::read(writes, *delivery, result),
         E::TipRecorded { repository, reference, revision } => {
-            repository::tip_recorded(writes, repository, reference, revision)
+            repository::tip_recorded(writes, repository, reference, revision);
         }
         E::ChangeSeen { change } => change::seen(writes, change),
         E::RepositorySeen { repository } => repository::seen(writes, repository, at),
         E::SourceFailing { repository, error, failures } => {
-            repository::failing(writes, repository, error, *failures, at)
+            repository::failing(writes, repository, error, *failures, at);
         }
         E::SourceRecovered { repository, .. } => repository::recovered(writes, repository, at),
         E::TimerFired { scheduler, nominal, next, nothing } => {
-            timer::fired(writes, scheduler, *nominal, *next, nothing.as_deref(), at)
+            timer::fired(writes, scheduler, *nominal, *next, nothing.as_deref(), at);
         }
         E::RecipeRecorded { digest, recipe } => recipe::recorded(writes, digest, recipe),
         E::BuildsetCreated { buildset, requests, edges } => buildset::created(writes, buildset, requests, edges),
         E::RequestReleased { request } => request::released(writes, *request),
         E::RequestSettled { request, outcome, cause, reason } => {
             let end = End { outcome: *outcome, cause: Some(*cause), summary: reason, at };
-            request::settled_without_build(writes, *request, end)
+            request::settled_without_build(writes, *request, end);
         }
         E::BuildLeased { build } => build::leased(writes, build),
         E::BuildStarted { build } => build::started(writes, *build, at),
         E::StepStarted { build, step, name } => step::started(writes, *build, *step, name, at),
         E::StepFinished { build, step, outcome, cause, summary } => {
-            step::finished(writes, *build, *step, End { outcome: *outcome, cause: *cause, summary, at })
+            step::finished(writes, *build, *step, End { outcome: *outcome, cause: *cause, summary, at });
         }
         E::StepTriggered { build, step, buildset, wait } => step::triggered(writes, *build, *step, *buildset, *wait),
         E::BuildResumable { build } => build::resumable(writes, *build),
         E::BuildResumed { build, .. } => build::resumed(writes, *build),
         E::BuildCancelAsked { build, by } => build::cancel_asked(writes, *build, by),
         E::BuildFinished { build, outcome, cause, summary, retry } => {
-            build::finished(writes, *build, End { outcome: *outcome, cause: *cause, summary, at }, *retry)
+            build::finished(writes, *build, End { outcome: *outcome, cause: *cause, summary, at }, *retry);
         }
         E::BuildsetCompleted { buildset, outcome } => buildset::completed(writes, *buildset, *outcome, at),
         E::UpstreamNoted { scheduler, upstream, buildset, outcome, meets, branch, stamps, depth, result } => {
@@ -120,16 +120,16 @@ fn write_one(writes: &mut Writes, seq: Seq, at: Timestamp, body: &EventBody) {
                 stamps: stamps.clone(),
                 depth: *depth,
             };
-            upstream::noted(writes, (seq, at), scheduler, upstream, &done, result)
+            upstream::noted(writes, (seq, at), scheduler, upstream, &done, result);
         }
         E::BuilderTurned { builder, branch, outcome, build, contains, .. } => {
-            standing::turned(writes, standing::Key { builder, branch }, *outcome, *build, contains, at)
+            standing::turned(writes, standing::Key { builder, branch }, *outcome, *build, contains, at);
         }
         E::IncidentOpened { incident, branch, builder, build, suspects } => {
-            incident::opened(writes, *incident, standing::Key { builder, branch }, *build, suspects, at)
+            incident::opened(writes, *incident, standing::Key { builder, branch }, *build, suspects, at);
         }
         E::IncidentJoined { incident, builder, build, suspects } => {
-            incident::joined(writes, *incident, builder, *build, suspects)
+            incident::joined(writes, *incident, builder, *build, suspects);
         }
         E::IncidentEased { incident, builder, build } => incident::eased(writes, *incident, builder, *build),
         E::IncidentClosed { incident, .. } => incident::closed(writes, *incident, at),
@@ -137,7 +137,7 @@ fn write_one(writes: &mut Writes, seq: Seq, at: Timestamp, body: &EventBody) {
         E::MessageDelivered { message, receipt } => message::delivered(writes, *message, receipt),
         E::MessageClaimed { message, until } => message::claimed(writes, *message, *until),
         E::MessageDeferred { message, attempts, error, due } => {
-            message::deferred(writes, *message, *attempts, error, *due)
+            message::deferred(writes, *message, *attempts, error, *due);
         }
         E::MessageDead { message, error } => message::dead(writes, *message, error),
         E::InstanceRestored { instance, last, .. } => instance::restored(writes, *instance, last, at),
