@@ -140,11 +140,21 @@ pub struct ServiceAbout {
     pub version: String,
 }
 
+/// A worker asks what it is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PollRequest {
+    /// The number that the last answer gave, which acknowledges its commands; 0 after a hello.
+    pub ack: u64,
+}
+
 /// What the service wants of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PollAnswer {
-    /// Everything that it has not yet seen the effect of.
+    /// Everything that it has not acknowledged.
     pub commands: Vec<WorkerCommand>,
+    /// The number to acknowledge them by.
+    #[serde(default)]
+    pub ack: u64,
 }
 
 /// Reports of one build.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gristmill_model::WorkerName;
 use gristmill_model::protocol::wire::{
-    self, HelloAnswer, HelloRequest, HoldRequest, KEY_HEADER, LogAnswer, PROOF_HEADER, PollAnswer, ReportsRequest,
-    Versions,
+    self, HelloAnswer, HelloRequest, HoldRequest, KEY_HEADER, LogAnswer, PROOF_HEADER, PollAnswer, PollRequest,
+    ReportsRequest, Versions,
 };
 use gristmill_model::protocol::{Held, Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
 use serde::Serialize;
@@ -51,6 +51,8 @@ pub struct Remote {
     /// Random: it tells this process from another one with the same identity.
     run: String,
     session: Mutex<Option<String>>,
+    /// The number of the last command that has come.
+    ack: AtomicU64,
     beat_seconds: AtomicU64,
     /// Before then the service wants to be left alone.
     not_before: Mutex<Option<Instant>>,
@@ -68,6 +70,7 @@ impl Remote {
             identity,
             run: random_hex::<8>()?,
             session: Mutex::default(),
+            ack: AtomicU64::new(0),
             beat_seconds: AtomicU64::new(BEAT_EVERY.as_secs()),
             not_before: Mutex::default(),
         })
@@ -140,6 +143,7 @@ impl Master for Remote {
         }
         let seconds = u64::from(answer.lease.heartbeat_seconds).clamp(*BEAT_SECONDS.start(), *BEAT_SECONDS.end());
         self.beat_seconds.store(seconds, Ordering::Relaxed);
+        self.ack.store(0, Ordering::Relaxed);
         *lock(&self.session) = Some(answer.session);
         tracing::info!(
             worker.name = %answer.worker,
@@ -151,8 +155,9 @@ impl Master for Remote {
     }
 
     async fn poll(&self, _worker: &WorkerName) -> Result<Vec<WorkerCommand>, Refusal> {
-        let answer = self.ask(wire::POLL, Asked::InSession, (JSON, b"{}".to_vec())).await?;
-        let answer: PollAnswer = read(&answer)?;
+        let question = PollRequest { ack: self.ack.load(Ordering::Relaxed) };
+        let answer: PollAnswer = read(&self.ask(wire::POLL, Asked::InSession, json(&question)).await?)?;
+        self.ack.store(answer.ack, Ordering::Relaxed);
         Ok(answer.commands.into_iter().map(without_mirrors).collect())
     }
 
