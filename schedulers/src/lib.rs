@@ -23,6 +23,7 @@ pub mod standing;
 pub mod state;
 pub mod timed;
 pub mod turn;
+pub mod watch;
 pub mod worker;
 
 pub use decide::{close, decide, next_due};

@@ -168,6 +168,7 @@ impl Draft {
             matrix: BTreeMap::new(),
             steps: actions.into_iter().enumerate().map(step).collect(),
             retries_max: u32::try_from(rng.below(3)).expect("a small number"),
+            orphan_window: (*rng.pick(&[None, Some(90), Some(600)])).map(Duration::from_secs),
             ..Recipe::default()
         }
     }

@@ -39,6 +39,8 @@ impl Checker {
         let worker = store.rows.workers.get(&build.worker);
         let is_there = worker.is_some_and(|worker| worker.connected);
         must(is_there, "S16", || format!("build {} goes to {}, which is not there", build.id, build.worker))?;
+        let is_free = worker.is_some_and(|worker| worker.holds.is_empty());
+        must(is_free, "S16", || format!("build {} goes to {}, which is held", build.id, build.worker))?;
         let slots = worker.map_or(0, |worker| worker.slots as usize);
         must(busy(store, &build.worker) < slots, "S15", || {
             format!("build {} goes to {}, which has no free slot of its {slots}", build.id, build.worker)
@@ -99,6 +101,14 @@ impl Checker {
             must(ended.is_none(), "S8", || {
                 format!("a worker is away, and what it may still be doing is ended: {ended:?}")
             })?;
+        }
+        if let Said::Unheard { worker } = &heard.said {
+            self.count("S8");
+            for body in own {
+                let EventBody::BuildFinished { build, .. } = body else { continue };
+                let is_its = self.leases.get(build).is_some_and(|(holder, _)| holder == worker);
+                must(is_its, "S8", || format!("{worker} is not heard of, and build {build} of another is ended"))?;
+            }
         }
         self.follow_leases(own);
         if let (Said::Hello { worker, builds }, Ok(Reply::Welcome(welcome))) = (&heard.said, &heard.reply) {
@@ -166,7 +176,7 @@ impl Checker {
         let free = rows
             .workers
             .values()
-            .filter(|worker| worker.connected && busy(store, &worker.name) < worker.slots as usize);
+            .filter(|worker| worker.connected && worker.holds.is_empty() && busy(store, &worker.name) < worker.slots as usize);
         let free: Vec<_> = free.collect();
         for request in ready {
             let requires = &rows.recipes[&request.recipe].requires;
