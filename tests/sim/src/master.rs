@@ -161,10 +161,8 @@ impl World {
         if let Some(Input::Hello(hello)) = letter.inputs.first() {
             self.masters[index].fleet.remove(&hello.worker);
         }
-        match letter.inputs.first() {
-            Some(Input::Hello(hello)) => self.hear(index, &hello.worker),
-            Some(Input::Report { worker, .. }) => self.hear(index, worker),
-            _ => {}
+        if let Some(Input::Report { worker, .. }) = letter.inputs.first() {
+            self.hear(index, worker);
         }
         self.masters[index].inbox.push_back(letter);
         self.want_turn(index);
@@ -217,7 +215,7 @@ impl World {
             self.at(until, Due::Turn(index, life));
             return Ok(());
         }
-        let now = self.clock(index);
+        let (now, reading) = (self.clock(index), self.monotonic());
         let Self { masters, store, faults, .. } = self;
         let master = &mut masters[index];
         if !master.is(life) || !master.is_turn_due {
@@ -244,6 +242,10 @@ impl World {
                     let recalled = recall(store, &round, &input, once.as_ref());
                     round.input(input, once, recalled).map_err(|_| NoAnswer::KeyReused)
                 };
+                // Who is not admitted was not heard.
+                if let (Said::Hello { worker, .. }, Ok(Reply::Welcome(_))) = (&said, &reply) {
+                    master.watch.heard(worker, reading);
+                }
                 heard.push(Heard { said, reply: reply.clone(), events: before..round.events() });
                 if !matches!(answer, Err(_) | Ok(Reply::Refused(_))) {
                     answer = reply;

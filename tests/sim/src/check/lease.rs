@@ -173,10 +173,9 @@ impl Checker {
         if ready.peek().is_none() {
             return Ok(());
         }
-        let free = rows
-            .workers
-            .values()
-            .filter(|worker| worker.connected && worker.holds.is_empty() && busy(store, &worker.name) < worker.slots as usize);
+        let free = rows.workers.values().filter(|worker| {
+            worker.connected && worker.holds.is_empty() && busy(store, &worker.name) < worker.slots as usize
+        });
         let free: Vec<_> = free.collect();
         for request in ready {
             let requires = &rows.recipes[&request.recipe].requires;

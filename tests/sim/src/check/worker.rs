@@ -15,8 +15,7 @@ impl Checker {
         let is_good = token.is_some_and(|it| it.revoked.is_none() && it.expires_at.is_none_or(|end| end > at));
         must(is_good, "S26", || format!("{} joins by token {id}, which admits nobody", worker.name))?;
         let Some(Admits::Pool { max, .. }) = token.map(|token| &token.admits) else { return Ok(()) };
-        let has_builds =
-            |name: &WorkerName| rows.open_builds.iter().any(|id| rows.builds[id].build.worker == *name);
+        let has_builds = |name: &WorkerName| rows.open_builds.iter().any(|id| rows.builds[id].build.worker == *name);
         let is_other = |other: &&Worker| {
             other.name != worker.name
                 && other.token.as_ref() == Some(id)
