@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod protocol;
 pub mod reason;
 pub mod recipe;
+pub mod requirement;
 pub mod source;
 pub mod time;
 pub mod worker;

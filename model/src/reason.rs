@@ -278,8 +278,8 @@ impl fmt::Display for Reason {
             Self::NoWorkerCan { missing, requires } => {
                 write!(f, "no worker can ever run this: needs {}", requires.join(", "))?;
                 for miss in missing {
-                    let has =
-                        miss.has.as_deref().map_or("nothing".to_owned(), |value| format!("{}={value}", miss.label));
+                    let has = miss.has.as_deref();
+                    let has = has.map_or(format!("no {}", miss.label), |value| format!("{}={value}", miss.label));
                     write!(f, "; {} has {has}", miss.worker)?;
                 }
                 Ok(())

@@ -1,8 +1,9 @@
 //! Why a request is where it is. Computed from the state when it is asked for, so that it is never stale.
 
+use gristmill_model::requirement::Said;
 use gristmill_model::{BuildState, NeedState, Reason, Request, RequestId, RequestState, Worker, WorkerMiss};
 
-use crate::place::can_run;
+use crate::place::{can_run, has};
 use crate::state::State;
 
 /// How many workers or needs a reason lists.
@@ -46,7 +47,7 @@ fn ready(state: &State, request: &Request) -> Vec<Reason> {
     }
     let able: Vec<&Worker> = state.workers.values().filter(|worker| can_run(worker, &recipe.requires)).collect();
     if able.is_empty() {
-        let requires = recipe.requires.iter().map(|(label, value)| format!("{label}={value}")).collect();
+        let requires = recipe.requires.iter().map(|(label, wanted)| Said(label, wanted).to_string()).collect();
         return vec![Reason::NoWorkerCan { missing: misses(state, recipe), requires }];
     }
     if able.iter().all(|worker| !worker.connected) {
@@ -69,8 +70,7 @@ fn misses(state: &State, recipe: &gristmill_model::Recipe) -> Vec<WorkerMiss> {
         .values()
         .take(LISTED_MAX)
         .filter_map(|worker| {
-            let (label, _) =
-                recipe.requires.iter().find(|(label, wanted)| worker.labels.get(*label) != Some(*wanted))?;
+            let (label, _) = recipe.requires.iter().find(|(label, wanted)| !has(worker, label, wanted))?;
             let has = worker.labels.get(label).cloned();
             Some(WorkerMiss { worker: worker.name.clone(), label: label.clone(), has })
         })

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_model::{Build, BuildState, EventBody, Outcome, RequestId, Worker, WorkerName, mutant};
+use gristmill_model::{Build, BuildState, EventBody, Outcome, RequestId, Worker, WorkerName, mutant, requirement};
 
 use crate::settle::triggered_summary;
 use crate::state::OpenBuild;
@@ -81,7 +81,12 @@ fn choose(turn: &Turn<'_>, request: RequestId, free: &BTreeMap<WorkerName, u32>)
 
 /// Says whether a worker has what is required.
 pub fn can_run(worker: &Worker, requires: &BTreeMap<String, String>) -> bool {
-    requires.iter().all(|(label, wanted)| worker.labels.get(label) == Some(wanted) || mutant::is_on(102))
+    requires.iter().all(|(label, wanted)| has(worker, label, wanted) || mutant::is_on(102))
+}
+
+/// Says whether a worker's label is what is wanted of it.
+pub fn has(worker: &Worker, label: &str, wanted: &str) -> bool {
+    requirement::meets(wanted, worker.labels.get(label).map(String::as_str))
 }
 
 fn lease(turn: &mut Turn<'_>, id: RequestId, worker: WorkerName) {
