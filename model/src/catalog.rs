@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::matching::{Matcher, Patterns};
 use crate::{
-    BuilderName, CatalogHash, Digest, Graph, NotifierName, ProjectName, Recipe, RepositoryName, SchedulerName,
+    BuilderName, Care, CatalogHash, Digest, Graph, NotifierName, ProjectName, Recipe, RepositoryName, SchedulerName,
     SecretName,
 };
 
@@ -33,6 +33,8 @@ pub struct Catalog {
     pub routes: Vec<Route>,
     /// Where secrets are found; never their values.
     pub secrets: BTreeMap<SecretName, SecretSource>,
+    /// How workers are cared for; the first that names a worker counts.
+    pub care: Vec<Care>,
     /// What concerns the service itself.
     pub settings: Settings,
 }

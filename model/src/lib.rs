@@ -9,6 +9,7 @@
 //! (why), [`event`] (what happened), [`message`] (what is told), [`protocol`] (what a worker and the service say).
 
 pub mod build;
+pub mod care;
 pub mod catalog;
 pub mod event;
 pub mod graph;
@@ -28,6 +29,7 @@ pub mod time;
 pub mod worker;
 
 pub use build::*;
+pub use care::*;
 pub use catalog::*;
 pub use event::{Event, EventBody};
 pub use graph::*;
@@ -35,7 +37,7 @@ pub use id::*;
 pub use instance::*;
 pub use message::*;
 pub use outcome::{Cause, Outcome, Transition};
-pub use reason::{NeedState, Reason, Verdict, VerdictKind, WorkerMiss};
+pub use reason::{HeldWorker, NeedState, Reason, Verdict, VerdictKind, WorkerMiss};
 pub use recipe::*;
 pub use source::*;
 pub use time::Timestamp;

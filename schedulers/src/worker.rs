@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gristmill_model::protocol::{Hello, Welcome};
 use gristmill_model::{
-    Admits, BuildId, Cause, EventBody, Hold, HoldKind, Timestamp, Token, TokenId, Worker, WorkerName, mutant,
+    Admits, Build, BuildId, Cause, EventBody, Hold, HoldKind, Timestamp, Token, TokenId, Worker, WorkerName, mutant,
 };
 
 use crate::create;
@@ -268,9 +268,33 @@ pub fn end_holds(turn: &mut Turn<'_>) {
     }
 }
 
-/// Gives the next moment at which a hold ends by itself.
+/// Ends the builds of workers whose drain is over: their workers are told, and their requests are tried again elsewhere.
+pub fn end_drained(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    let over = turn.state.workers.values().filter(|worker| deadline(worker).is_some_and(|until| until <= now));
+    let over: Vec<WorkerName> = over.map(|worker| worker.name.clone()).collect();
+    for worker in over {
+        for build in unasked(turn.state, &worker).collect::<Vec<_>>() {
+            turn.emit(EventBody::BuildCancelAsked { build, by: Build::HANDED_OVER.to_owned() });
+        }
+    }
+}
+
+/// Lists a worker's builds that nobody has asked to end.
+fn unasked(state: &State, worker: &WorkerName) -> impl Iterator<Item = BuildId> {
+    let of_it = state.builds.values().map(|open| &open.build).filter(move |build| build.worker == *worker);
+    of_it.filter(|build| build.cancel.is_none()).map(|build| build.id)
+}
+
+fn deadline(worker: &Worker) -> Option<Timestamp> {
+    worker.holds.get(&HoldKind::Drain).and_then(|hold| hold.until)
+}
+
+/// Gives the next moment at which a hold ends by itself, or the builds of a drained worker are to end.
 pub fn next_due(state: &State) -> Option<Timestamp> {
-    state.workers.values().flat_map(lapsing).map(|(_, until)| until).min()
+    let lapse = state.workers.values().flat_map(lapsing).map(|(_, until)| until);
+    let with_builds = state.workers.values().filter(|worker| unasked(state, &worker.name).next().is_some());
+    lapse.chain(with_builds.filter_map(deadline)).min()
 }
 
 /// Lists a worker's holds that end by themselves, and when. A drain does not: its moment is that of the builds.

@@ -12,6 +12,8 @@ pub(super) mod finding;
 pub(super) mod incident;
 pub(super) mod instance;
 pub(super) mod message;
+pub(super) mod pace;
+pub(super) mod rating;
 pub(super) mod recipe;
 pub(super) mod repository;
 pub(super) mod request;
@@ -32,12 +34,14 @@ use super::tx::Tx;
 /// The statements that load the state. `CROSS JOIN` in them is the order in which SQLite must look: first at the few
 /// that are open. Left to itself it reads everything that ever was.
 #[cfg(test)]
-pub(super) const LOADS: [&str; 17] = [
+pub(super) const LOADS: [&str; 19] = [
     build::LOAD_OPEN,
     buildset::LOAD_OPEN,
     finding::LOAD,
     incident::LOAD_OPEN,
     incident::LOAD_BUILDERS,
+    pace::LOAD,
+    rating::LOAD,
     recipe::LOAD,
     repository::LOAD,
     repository::LOAD_TIPS,
@@ -93,7 +97,7 @@ fn as_verdict(body: &EventBody) -> Option<&Verdict> {
 async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -> Result<(), StoreError> {
     use EventBody as E;
     match body {
-        E::CatalogRefused { .. } | E::ReportRefused { .. } | E::VerdictGiven { .. } => Ok(()),
+        E::CatalogRefused { .. } | E::ReportRefused { .. } | E::WorkerAiling { .. } | E::VerdictGiven { .. } => Ok(()),
         E::CatalogActivated { hash } => catalog::activated(tx, hash, at).await,
         E::DeliveryAccepted { delivery } => delivery::accepted(tx, delivery).await,
         E::DeliveryRead { delivery, result } => delivery::read(tx, *delivery, result).await,
@@ -169,7 +173,12 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
             worker::held(tx, worker, |holds| drop(holds.insert(*kind, hold.clone()))).await
         }
         E::WorkerFreed { worker, kind, .. } => worker::held(tx, worker, |holds| drop(holds.remove(kind))).await,
-        E::WorkerForgotten { worker, .. } => worker::forgotten(tx, worker).await,
+        E::WorkerRated { worker, rating } => rating::rated(tx, worker, rating).await,
+        E::BuilderPaced { builder, pace } => pace::paced(tx, builder, pace).await,
+        E::WorkerForgotten { worker, .. } => {
+            rating::forgotten(tx, worker).await?;
+            worker::forgotten(tx, worker).await
+        }
         E::TokenMade { token } => token::made(tx, token).await,
         E::TokenRevoked { token, by } => token::revoked(tx, token, by, at).await,
     }
@@ -188,6 +197,8 @@ pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::datab
         ("rows/incident.rs", incident::statements()),
         ("rows/instance.rs", instance::statements()),
         ("rows/message.rs", message::statements()),
+        ("rows/pace.rs", pace::statements()),
+        ("rows/rating.rs", rating::statements()),
         ("rows/recipe.rs", recipe::statements()),
         ("rows/repository.rs", repository::statements()),
         ("rows/request.rs", request::statements()),

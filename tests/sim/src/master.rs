@@ -386,7 +386,7 @@ impl World {
         }
         let now = self.clock(index).max(self.masters[index].state.at);
         let master = &self.masters[index];
-        let due = next_due(&master.catalog, &master.state).map_or(LOOK_AT_CLOCK_EVERY, |due| due.since(now));
+        let due = next_due(&master.catalog, &master.state, now).map_or(LOOK_AT_CLOCK_EVERY, |due| due.since(now));
         let at = self.now.after(due.min(LOOK_AT_CLOCK_EVERY).max(Duration::from_millis(1)));
         if master.wake.is_none_or(|wake| wake > at || wake < self.now) {
             let life = master.life;

@@ -62,6 +62,9 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant { number: 116, name: "a worker goes on although nobody answers it" },
     Mutant { number: 117, name: "a step begins before its lease was heard of" },
     Mutant { number: 118, name: "a worker is forgotten although it is there" },
+    Mutant { number: 119, name: "the last worker that can is quarantined" },
+    Mutant { number: 120, name: "a build begins outside of its worker's windows" },
+    Mutant { number: 121, name: "a build of a drained worker is not tried again" },
 ];
 
 /// Runs seeds until one finds the bug; gives how many it took and what was found.

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use gristmill_model::protocol::{Held, ReportBody};
 use gristmill_model::{
-    BuildId, BuilderName, BuildsetId, CatalogHash, ChangeId, Event, EventBody, MessageState, Outcome, RepositoryName,
-    Seq, Timestamp, WorkerName,
+    BuildId, BuilderName, BuildsetId, CatalogHash, ChangeId, Event, EventBody, HoldKind, MessageState, Outcome,
+    RepositoryName, Seq, Timestamp, WorkerName,
 };
 use gristmill_schedulers::{Input, Reply, State};
 
@@ -235,6 +235,7 @@ impl Checker {
                 self.s5_blame(store, &event.body)
             }
             EventBody::WorkerJoined { worker } => self.s26_joined(store, event.at, worker),
+            EventBody::WorkerHeld { worker, kind: HoldKind::Quarantine, .. } => self.l2_not_the_last(store, worker),
             EventBody::WorkerForgotten { worker, .. } => self.s16_forgotten(store, worker),
             EventBody::MessageQueued { message } => self.s17_queued(store, event.seq, message),
             EventBody::MessageDead { message, error } => self.s17_dead(store, event.at, *message, error),
@@ -360,6 +361,6 @@ fn difference(one: &State, other: &State) -> String {
         };
     }
     compare!(head at last repositories tips held timers recipes buildsets requests ready first_request needs needed_by
-        builds workers tokens standings incidents upstreams);
+        builds workers paces ratings tokens standings incidents upstreams);
     "nothing".to_owned()
 }

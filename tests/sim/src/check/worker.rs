@@ -38,6 +38,15 @@ impl Checker {
         })
     }
 
+    /// L2: somebody is left when a worker is quarantined.
+    pub(super) fn l2_not_the_last(&mut self, store: &Store, name: &WorkerName) -> Checked {
+        self.count("L2");
+        let mut others = store.rows.workers.values().filter(|worker| worker.name != *name);
+        must(others.any(|worker| worker.connected && worker.holds.is_empty()), "L2", || {
+            format!("{name} is quarantined, and nobody is left")
+        })
+    }
+
     /// S20: a pause that is over is over.
     pub(super) fn s20_holds_end(&mut self, store: &Store, at: Timestamp) -> Checked {
         let holds = store.rows.workers.values().flat_map(|worker| worker.holds.iter().map(move |hold| (worker, hold)));
