@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery, DeliveryId,
-    Digest, Edge, Hold, HoldKind, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Recipe, RefName,
-    RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp, Token, TokenId,
-    Transition, Verdict, Worker, WorkerName,
+    Digest, Edge, Hold, HoldKind, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Pace, Rating,
+    Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp,
+    Token, TokenId, Transition, Verdict, Worker, WorkerName,
 };
 
 /// One numbered fact.
@@ -438,6 +438,30 @@ pub enum EventBody {
         /// Who ended it.
         by: String,
     },
+    /// A worker fares otherwise than before.
+    #[serde(rename = "worker.rated")]
+    WorkerRated {
+        /// Which.
+        worker: WorkerName,
+        /// How it fares now.
+        rating: Rating,
+    },
+    /// A worker fails again and again, and goes on all the same, because nobody else could do its work.
+    #[serde(rename = "worker.ailing")]
+    WorkerAiling {
+        /// Which.
+        worker: WorkerName,
+        /// The evidence, and why it goes on.
+        why: String,
+    },
+    /// A builder's newest checkout is elsewhere, or its builds take notably longer or shorter.
+    #[serde(rename = "builder.paced")]
+    BuilderPaced {
+        /// Which.
+        builder: BuilderName,
+        /// What is known now.
+        pace: Pace,
+    },
     /// A worker is not expected back.
     #[serde(rename = "worker.forgotten")]
     WorkerForgotten {
@@ -547,6 +571,9 @@ impl EventBody {
             Self::WorkerJoined { .. } => "worker.joined",
             Self::WorkerHeld { .. } => "worker.held",
             Self::WorkerFreed { .. } => "worker.freed",
+            Self::WorkerRated { .. } => "worker.rated",
+            Self::WorkerAiling { .. } => "worker.ailing",
+            Self::BuilderPaced { .. } => "builder.paced",
             Self::WorkerForgotten { .. } => "worker.forgotten",
             Self::TokenMade { .. } => "token.made",
             Self::TokenRevoked { .. } => "token.revoked",

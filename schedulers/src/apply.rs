@@ -30,6 +30,7 @@ impl State {
             | E::CatalogRefused { .. }
             | E::DeliveryRead { .. }
             | E::ReportRefused { .. }
+            | E::WorkerAiling { .. }
             | E::MessageDelivered { .. }
             | E::MessageClaimed { .. }
             | E::MessageDeferred { .. }
@@ -164,7 +165,14 @@ impl State {
                     worker.holds.remove(kind);
                 }
             }
+            E::WorkerRated { worker, rating } => {
+                self.ratings.insert(worker.clone(), rating.clone());
+            }
+            E::BuilderPaced { builder, pace } => {
+                self.paces.insert(builder.clone(), pace.clone());
+            }
             E::WorkerForgotten { worker, .. } => {
+                self.ratings.remove(worker);
                 self.workers.remove(worker);
             }
             E::TokenMade { token } => {

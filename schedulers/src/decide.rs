@@ -176,11 +176,12 @@ pub fn close(turn: &mut Turn<'_>) {
     timed::fire_due(turn);
     judge::release_quiet_branches(turn);
     worker::end_holds(turn);
+    worker::end_drained(turn);
     place::place(turn);
 }
 
 /// Gives the next moment at which a turn is due although nothing comes in; `None` if there is none.
-pub fn next_due(catalog: &Catalog, state: &State) -> Option<Timestamp> {
+pub fn next_due(catalog: &Catalog, state: &State, now: Timestamp) -> Option<Timestamp> {
     let is_woken = |name| catalog.schedulers.get(name).is_some_and(|it: &Scheduler| it.kind.judges_changes());
     let held = state
         .held
@@ -193,7 +194,7 @@ pub fn next_due(catalog: &Catalog, state: &State) -> Option<Timestamp> {
         .iter()
         .filter(|(name, _)| catalog.schedulers.get(*name).is_some_and(|it| timed::target(&it.kind).is_some()))
         .filter_map(|(_, timer)| timer.next);
-    held.chain(timers).chain(worker::next_due(state)).min()
+    held.chain(timers).chain(worker::next_due(state)).chain(place::next_due(catalog, state, now)).min()
 }
 
 #[cfg(test)]

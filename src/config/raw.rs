@@ -214,7 +214,7 @@ shape! {
         may "project" => project: Text,
         /// The repository it builds from, several of them, or a map of codebases. Default: the only repository.
         may "source" => source: RawSource,
-        /// Labels that a worker must have, with their values.
+        /// Labels that a worker must have, with their values: `linux`, `linux|freebsd`, `">=12"`, `clang-*`, `"!windows"`.
         may "requires" => requires: Entries<Located<Scalar>>,
         /// Environment variables of every step.
         may "environment" => environment: Entries<Located<Scalar>>,

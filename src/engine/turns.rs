@@ -197,7 +197,7 @@ impl Task {
             return LOOK_AT_CLOCK_EVERY;
         }
         let now = self.options.clock.now();
-        next_due(&self.catalog(), &self.state)
+        next_due(&self.catalog(), &self.state, now)
             .map_or(LOOK_AT_CLOCK_EVERY, |due| due.since(now))
             .min(LOOK_AT_CLOCK_EVERY)
     }

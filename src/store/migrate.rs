@@ -38,6 +38,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(4, "finding"),
     migration!(5, "workers"),
     migration!(6, "unread"),
+    migration!(7, "care"),
 ];
 
 const CREATE_VERSIONS: Text = Text::Each {

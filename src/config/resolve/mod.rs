@@ -108,7 +108,19 @@ impl Resolver<'_> {
         settings.retention = self.retention();
         let hash = CatalogHash(Digest::of(self.origin.text.as_bytes()).0);
         let providers = self.providers();
-        Catalog { hash, repositories, projects, builders, schedulers, notifiers, routes, secrets, providers, settings }
+        Catalog {
+            hash,
+            repositories,
+            projects,
+            builders,
+            schedulers,
+            notifiers,
+            routes,
+            secrets,
+            providers,
+            care: Vec::new(),
+            settings,
+        }
     }
 
     /// Gives the place of a span as it is kept in the catalog.

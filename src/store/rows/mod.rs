@@ -12,6 +12,8 @@ pub(super) mod finding;
 pub(super) mod incident;
 pub(super) mod instance;
 pub(super) mod message;
+pub(super) mod pace;
+pub(super) mod rating;
 pub(super) mod recipe;
 pub(super) mod repository;
 pub(super) mod request;
@@ -31,12 +33,14 @@ use super::writes::Writes;
 /// The statements that load the state. `CROSS JOIN` in them is the order in which SQLite must look: first at the few
 /// that are open. Left to itself it reads everything that ever was.
 #[cfg(test)]
-pub(super) const LOADS: [&str; 17] = [
+pub(super) const LOADS: [&str; 19] = [
     build::LOAD_OPEN,
     buildset::LOAD_OPEN,
     finding::LOAD,
     incident::LOAD_OPEN,
     incident::LOAD_BUILDERS,
+    pace::LOAD,
+    rating::LOAD,
     recipe::LOAD,
     repository::LOAD,
     repository::LOAD_TIPS,
@@ -73,7 +77,7 @@ pub(super) fn write(writes: &mut Writes, before: Seq, at: Timestamp, events: &[E
 fn write_one(writes: &mut Writes, seq: Seq, at: Timestamp, body: &EventBody) {
     use EventBody as E;
     match body {
-        E::CatalogRefused { .. } | E::ReportRefused { .. } => {}
+        E::CatalogRefused { .. } | E::ReportRefused { .. } | E::WorkerAiling { .. } => {}
         E::VerdictGiven { verdict } => verdict::given(writes, verdict),
         E::CatalogActivated { hash } => catalog::activated(writes, hash, at),
         E::DeliveryAccepted { delivery } => delivery::accepted(writes, delivery),
@@ -151,7 +155,12 @@ fn write_one(writes: &mut Writes, seq: Seq, at: Timestamp, body: &EventBody) {
         E::WorkerLeft { worker, .. } => worker::left(writes, worker, at),
         E::WorkerHeld { worker, kind, hold } => worker::held(writes, worker, *kind, hold),
         E::WorkerFreed { worker, kind, .. } => worker::freed(writes, worker, *kind),
-        E::WorkerForgotten { worker, .. } => worker::forgotten(writes, worker),
+        E::WorkerRated { worker, rating } => rating::rated(writes, worker, rating),
+        E::BuilderPaced { builder, pace } => pace::paced(writes, builder, pace),
+        E::WorkerForgotten { worker, .. } => {
+            rating::forgotten(writes, worker);
+            worker::forgotten(writes, worker);
+        }
         E::TokenMade { token } => token::made(writes, token),
         E::TokenDropped { token } => token::dropped(writes, token),
         E::TokenRevoked { token, by } => token::revoked(writes, token, by, at),
@@ -170,6 +179,8 @@ pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::datab
         ("rows/incident.rs", incident::statements()),
         ("rows/instance.rs", instance::statements()),
         ("rows/message.rs", message::statements()),
+        ("rows/pace.rs", pace::statements()),
+        ("rows/rating.rs", rating::statements()),
         ("rows/recipe.rs", recipe::statements()),
         ("rows/repository.rs", repository::statements()),
         ("rows/request.rs", request::statements()),
