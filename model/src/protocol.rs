@@ -174,6 +174,36 @@ pub enum ReportBody {
         cause: Option<Cause>,
         /// One line on it.
         summary: String,
+        /// Lines of its output that are warnings.
+        #[serde(default)]
+        warnings: u64,
+    },
+    /// A step that runs gave values out, before its end.
+    StepOutputs {
+        /// Which.
+        step: u32,
+        /// The values by name, within [`crate::step::limit`].
+        outputs: BTreeMap<String, String>,
+    },
+    /// A step that runs tested something, before its end.
+    StepTests {
+        /// Which.
+        step: u32,
+        /// The number of the first of them in the step.
+        first: u32,
+        /// What the tests came to, at most [`crate::step::limit::TESTS_AT_ONCE`].
+        tests: Vec<crate::TestCase>,
+    },
+    /// A file of a step that runs is with the service, before the step's end.
+    ArtifactStored {
+        /// Which step.
+        step: u32,
+        /// The file's path from the step's folder.
+        path: String,
+        /// Its bytes.
+        bytes: u64,
+        /// SHA-256 of its bytes.
+        digest: crate::Digest,
     },
     /// A trigger step was reached. The service starts the buildset; a waiting step goes on by [`WorkerCommand::Resume`].
     TriggerReached {
@@ -191,7 +221,7 @@ pub enum ReportBody {
     },
 }
 
-/// Which log of a build: one per step; `stdout` and `stderr` in order of arrival.
+/// Which log of a build: what a step prints, `stdout` and `stderr` in order of arrival, or a file that it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogAddress {
     /// The build.
@@ -200,6 +230,16 @@ pub struct LogAddress {
     pub epoch: i64,
     /// The step's number.
     pub step: u32,
+    /// Which of the step's logs: 0 is what it prints, the others are its followed files in the order of their names.
+    #[serde(default)]
+    pub log: u32,
+}
+
+impl LogAddress {
+    /// Names the log of what a step prints.
+    pub fn output(build: BuildId, epoch: i64, step: u32) -> Self {
+        Self { build, epoch, step, log: crate::StepRecipe::OUTPUT_LOG }
+    }
 }
 
 /// A piece of a log, compressed.

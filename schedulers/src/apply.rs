@@ -30,6 +30,9 @@ impl State {
             | E::CatalogRefused { .. }
             | E::DeliveryRead { .. }
             | E::ReportRefused { .. }
+            | E::StepOutputs { .. }
+            | E::StepTested { .. }
+            | E::ArtifactStored { .. }
             | E::MessageDelivered { .. }
             | E::MessageClaimed { .. }
             | E::MessageDeferred { .. }

@@ -79,8 +79,7 @@ impl LocalMaster {
     /// Makes a step's log durable before its end is told.
     fn before(&self, report: &Report) {
         if let ReportBody::StepFinished { step, .. } = report.body {
-            let address = LogAddress { build: report.build, epoch: report.epoch, step };
-            if let Err(problem) = self.logs.seal(address) {
+            if let Err(problem) = self.logs.seal_step(report.build, report.epoch, step) {
                 tracing::error!(
                     "the log of build {} step {step} is not safe: {}",
                     report.build,

@@ -163,6 +163,15 @@ impl LogStore {
         Ok(())
     }
 
+    /// Makes all logs of a step durable, when it has ended.
+    ///
+    /// # Errors
+    /// If a file cannot be made durable.
+    pub fn seal_step(&self, build: BuildId, epoch: i64, step: u32) -> Result<(), AppendError> {
+        let followed_max = u32::try_from(gristmill_model::step::limit::LOGS_MAX).unwrap_or(u32::MAX);
+        (0..=followed_max).try_for_each(|log| self.seal(LogAddress { log, ..LogAddress::output(build, epoch, step) }))
+    }
+
     /// Makes the names above a log durable: those of its files, of its build's folder, and, when that may be new, of the
     /// folders above.
     fn seal_names(&self, address: LogAddress) -> Result<(), AppendError> {
@@ -199,7 +208,7 @@ impl LogStore {
     /// If they cannot be deleted.
     pub fn delete(&self, build: BuildId) -> Result<(), ReadError> {
         lock(&self.shared.open).logs.retain(|address, _| address.build != build);
-        let folder = self.folder_of(LogAddress { build, epoch: 0, step: 0 });
+        let folder = self.folder_of(LogAddress::output(build, 0, 0));
         match std::fs::remove_dir_all(&folder) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ReadError { path: folder, source }),
             _ => {}
@@ -292,7 +301,9 @@ impl LogStore {
     }
 
     pub(super) fn path(&self, address: LogAddress, kind: &str) -> PathBuf {
-        self.folder_of(address).join(format!("{}-{}.{kind}", address.epoch, address.step))
+        let LogAddress { epoch, step, log, .. } = address;
+        let number = if log == 0 { String::new() } else { format!("-{log}") };
+        self.folder_of(address).join(format!("{epoch}-{step}{number}.{kind}"))
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(3, "instance"),
     migration!(4, "finding"),
     migration!(5, "workers"),
+    migration!(6, "steps"),
 ];
 
 const CREATE_VERSIONS: Text = Text::Each {

@@ -69,6 +69,8 @@ pub async fn run(options: Options, master: Arc<dyn Master>, stop: CancellationTo
     let _stop_when_dropped = stop.clone().drop_guard();
     let shared = Shared {
         executor: Arc::new(Processes),
+        master: Arc::clone(&master),
+        worker: options.name.clone(),
         workspaces: Workspaces::new(folder.path.join("workspaces")),
         environment: options.environment.clone(),
         log_bytes_max: options.log_bytes_max,

@@ -1,22 +1,29 @@
 //! Runs one build order, from its first step to its end.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_model::protocol::{BuildOrder, ReportBody};
-use gristmill_model::{Cause, CheckoutMethod, Command, Outcome, SchedulerName, StepAction, StepRecipe, Timeouts};
+use gristmill_model::{
+    Cause, CheckoutMethod, Command, Outcome, SchedulerName, StepAction, StepRecipe, Timeouts, WorkerName,
+};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::LogWriter;
 use crate::checkout::{Git, checkout};
 use crate::conclude::{Conclusion, StepResult, conclude, cut, one_line, say};
 use crate::controls::Controls;
 use crate::environment;
 use crate::executor::sweep::{Marked, last_pid, sweep};
 use crate::executor::{Executor, ExecutorError, StepEnd, StepOrder};
+use crate::secrets::Masker;
+use crate::steps::follow::{Followed, follow};
+use crate::steps::{self, Scratch, Work};
 use crate::uplink::Outbox;
 use crate::workspace::{PathError, Workspace, Workspaces, folder_for_step};
+use crate::{LogWriter, Master};
 
 /// How long a step may take that runs because it always does, in a build that somebody has cancelled.
 const AFTER_CANCEL_MAX: Duration = Duration::from_secs(5 * 60);
@@ -30,8 +37,12 @@ const HEADING_BYTES_MAX: usize = 4096;
 /// What all builds of a worker share.
 pub(crate) struct Shared {
     pub(crate) executor: Arc<dyn Executor>,
+    /// Asked for what a step needs and no order says.
+    pub(crate) master: Arc<dyn Master>,
+    /// The worker's name.
+    pub(crate) worker: WorkerName,
     pub(crate) workspaces: Workspaces,
-    pub(crate) environment: std::collections::BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     pub(crate) log_bytes_max: u64,
     pub(crate) disk_bytes_min: u64,
     /// The worker's own folder.
@@ -50,6 +61,7 @@ pub(crate) async fn run(shared: Arc<Shared>, order: BuildOrder, controls: Arc<Co
         outbox,
         pending: vec![ReportBody::Started],
         results: Vec::new(),
+        outputs: BTreeMap::new(),
         log: None,
         workspace: None,
         processes: None,
@@ -82,6 +94,8 @@ struct Build<'a> {
     pending: Vec<ReportBody>,
     /// The steps that ran, by their numbers.
     results: Vec<(usize, StepResult)>,
+    /// What they gave out for later ones.
+    outputs: BTreeMap<String, String>,
     log: Option<OpenLog>,
     /// Taken by the first step that needs it.
     workspace: Option<Workspace>,
@@ -98,7 +112,7 @@ impl Build<'_> {
             // Looked at once: a wish that comes after this ends the step.
             self.is_after_cancel = self.controls.cancelled_by().is_some();
             is_halted |= self.is_after_cancel;
-            if is_halted && !step.rules.always {
+            if !steps::considers(step, is_halted, self.is_after_cancel) {
                 continue;
             }
             if self.controls.at_once.is_cancelled() {
@@ -107,10 +121,13 @@ impl Build<'_> {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             self.pending.push(ReportBody::StepStarted { step: number });
             self.send_pending().await;
-            let result = self.run_step(number, step).await;
-            let StepResult { outcome, cause, summary, .. } = result.clone();
+            let result = match steps::unmet(step, order, &self.outputs, self.conclude().outcome) {
+                Some(why) => StepResult::skipped(why),
+                None => self.run_step(number, step).await,
+            };
+            let StepResult { outcome, cause, summary, warnings, .. } = result.clone();
             is_halted |= step.rules.effect_of(outcome).1;
-            self.pending.push(ReportBody::StepFinished { step: number, outcome, cause, summary });
+            self.pending.push(ReportBody::StepFinished { step: number, outcome, cause, summary, warnings });
             self.results.push((index, result));
         }
     }
@@ -203,13 +220,20 @@ impl Build<'_> {
             Err(error) => return self.end_log(log, path_trouble(&error)),
         };
         self.note_processes();
-        let step_order = StepOrder {
-            command: command.clone(),
-            folder,
-            environment: self.environment(step),
-            timeouts: self.timeouts(step),
+        let (work, environment) = match self.begin_work(number, step, &folder).await {
+            Ok(begun) => begun,
+            Err(result) => return self.end_log(log, result),
         };
-        let end = self.shared.executor.run(&step_order, &mut log, &self.controls.stop(self.is_after_cancel)).await;
+        let step_order = StepOrder { command: command.clone(), folder, environment, timeouts: self.timeouts(step) };
+        log.look_through(work.lens(&step.warnings));
+        let (followed, over) = (self.followed(number, step, &work), CancellationToken::new());
+        let run = async {
+            let stop = self.controls.stop(self.is_after_cancel);
+            let end = self.shared.executor.run(&step_order, &mut log, &stop).await;
+            over.cancel();
+            end
+        };
+        let (end, ()) = tokio::join!(run, follow(followed, over.clone()));
         let result = match end {
             Ok(StepEnd::Stopped) => StepResult::cancelled(self.controls.cancelled_by().unwrap_or("the worker")),
             Ok(end) => {
@@ -225,7 +249,54 @@ impl Build<'_> {
             }
             Err(error) => spawn_trouble(&error, step),
         };
+        let result = self.collect(work, result, &mut log).await;
         self.end_log(log, result)
+    }
+
+    /// Makes what the step needs besides its workspace, and the environment that says where it is.
+    async fn begin_work(
+        &mut self,
+        number: u32,
+        step: &StepRecipe,
+        folder: &Path,
+    ) -> Result<(Work, BTreeMap<String, String>), StepResult> {
+        let failed = |error: std::io::Error| StepResult::broken(format!("cannot make the step's own folder: {error}"));
+        let scratch = match Work::needs_scratch(step) {
+            true => Some(Scratch::make(&self.shared.data, &self.lease, number).map_err(failed)?),
+            false => None,
+        };
+        let work = Work::begin(step.clone(), number, folder.to_owned(), scratch, Masker::new([]));
+        let mut environment = self.environment(step);
+        environment.extend(environment::of_outputs(&self.outputs));
+        environment.extend(work.environment().map_err(failed)?);
+        Ok((work, environment))
+    }
+
+    fn followed(&self, number: u32, step: &StepRecipe, work: &Work) -> Vec<Followed> {
+        let begin = |(path, log): (&String, u32)| {
+            let mut log =
+                LogWriter::begin(self.outbox.clone(), number, self.shared.log_bytes_max, "", Instant::now()).of(log);
+            log.look_through(work.lens(&[]));
+            Followed::begin(work.folder(), path, log)
+        };
+        step.logs.values().zip(StepRecipe::OUTPUT_LOG + 1..).map(begin).collect()
+    }
+
+    /// Takes what the command left, and says what that makes of its result.
+    async fn collect(&mut self, work: Work, result: StepResult, log: &mut LogWriter) -> StepResult {
+        let warnings = log.warnings();
+        if result.outcome == Outcome::Cancelled {
+            return result;
+        }
+        let collected = match tokio::task::spawn_blocking(move || work.collect()).await {
+            Ok(collected) => collected,
+            Err(error) => return StepResult::broken(format!("cannot collect what the step left: {error}")),
+        };
+        collected.remarks.iter().for_each(|remark| log.remark(remark));
+        let result = collected.amend(result, warnings);
+        self.pending.extend(collected.reports);
+        self.outputs.extend(collected.outputs);
+        result
     }
 
     async fn trigger(&mut self, number: u32, scheduler: &SchedulerName, wait: bool) -> StepResult {
@@ -276,7 +347,7 @@ impl Build<'_> {
         }
     }
 
-    fn environment(&self, step: &StepRecipe) -> std::collections::BTreeMap<String, String> {
+    fn environment(&self, step: &StepRecipe) -> BTreeMap<String, String> {
         environment::of_step(&self.shared.environment, self.order, step, &self.lease)
     }
 

@@ -6,9 +6,10 @@
 //!
 //! Reading order: [`master`] (what the service looks like from here), [`options`], [`agent`] (the poll loop), `build`
 //! (one order from first step to last), `conclude` (what the steps come to), `checkout`, [`executor`] (processes), `log`
-//! and `uplink` (what goes up), `workspace` and `environment` (what a step finds), [`labels`].
+//! and `uplink` (what goes up), `steps` (what a step may do besides), `workspace` and `environment` (what a step finds), [`labels`].
 
 pub mod agent;
+mod artifacts;
 mod backoff;
 mod build;
 mod checkout;
@@ -22,6 +23,8 @@ pub mod master;
 pub mod options;
 #[doc(hidden)]
 pub mod seams;
+mod secrets;
+mod steps;
 mod uplink;
 mod workspace;
 

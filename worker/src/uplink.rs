@@ -4,6 +4,7 @@
 //! reported, and everything before the build's end. The queue is bounded, so a service that is slow or away slows down
 //! the step that prints, and nothing else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ enum Item {
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) step: u32,
+    pub(crate) log: u32,
     pub(crate) offset: u64,
     pub(crate) length: u32,
     pub(crate) frame: Vec<u8>,
@@ -87,7 +89,8 @@ pub(crate) struct Uplink {
     pub(crate) stop: CancellationToken,
     items: mpsc::Receiver<Item>,
     seq: u64,
-    spool: Option<Spool>,
+    /// The logs of the step that runs.
+    spools: BTreeMap<u32, Spool>,
 }
 
 /// Makes a build's queue.
@@ -99,7 +102,7 @@ pub(crate) fn uplink(
     stop: CancellationToken,
 ) -> (Outbox, Uplink) {
     let (sender, items) = mpsc::channel(OUTBOX_MAX);
-    (Outbox(sender), Uplink { master, worker, held, backoff, stop, items, seq: 0, spool: None })
+    (Outbox(sender), Uplink { master, worker, held, backoff, stop, items, seq: 0, spools: BTreeMap::new() })
 }
 
 impl Uplink {
@@ -165,12 +168,10 @@ impl Uplink {
 
     /// Appends until the service takes it; false if the lease is gone.
     async fn append(&mut self, piece: Piece) -> bool {
-        let log = LogAddress { build: self.held.build, epoch: self.held.epoch, step: piece.step };
+        let log = LogAddress { log: piece.log, ..LogAddress::output(self.held.build, self.held.epoch, piece.step) };
         // The pieces of a step are all acknowledged before those of the next one come.
-        let spool = match &mut self.spool {
-            Some(spool) if spool.step() == piece.step => spool,
-            other => other.insert(Spool::new(log)),
-        };
+        self.spools.retain(|_, spool| spool.step() == piece.step);
+        let spool = self.spools.entry(piece.log).or_insert_with(|| Spool::new(log));
         spool.push(piece.offset, piece.length, piece.frame);
         let mut waits = self.backoff.begin();
         while let Some(front) = spool.front() {

@@ -305,15 +305,7 @@ impl Resolver<'_> {
 }
 
 fn plain(name: String, action: StepAction) -> StepTemplate {
-    let recipe = StepRecipe {
-        name,
-        action,
-        rules: StepRules::default(),
-        timeouts: Timeouts::default(),
-        environment: BTreeMap::new(),
-        folder: String::new(),
-    };
-    StepTemplate { recipe, environment: Vec::new(), properties: Vec::new(), bytes: 64 }
+    StepTemplate { recipe: StepRecipe::new(name, action), environment: Vec::new(), properties: Vec::new(), bytes: 64 }
 }
 
 fn weigh(action: &StepAction, environment: &Templates, properties: &Templates) -> usize {

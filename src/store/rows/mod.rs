@@ -15,6 +15,7 @@ pub(super) mod message;
 pub(super) mod recipe;
 pub(super) mod repository;
 pub(super) mod request;
+pub(super) mod result;
 pub(super) mod standing;
 pub(super) mod step;
 pub(super) mod timer;
@@ -119,9 +120,12 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
         E::BuildLeased { build } => build::leased(tx, build).await,
         E::BuildStarted { build } => build::started(tx, *build, at).await,
         E::StepStarted { build, step, name } => step::started(tx, *build, *step, name, at).await,
-        E::StepFinished { build, step, outcome, cause, summary } => {
-            step::finished(tx, *build, *step, End { outcome: *outcome, cause: *cause, summary, at }).await
+        E::StepFinished { build, step, outcome, cause, summary, warnings } => {
+            step::finished(tx, *build, *step, End { outcome: *outcome, cause: *cause, summary, at }, *warnings).await
         }
+        E::StepOutputs { build, step, outputs } => result::outputs(tx, *build, *step, outputs).await,
+        E::StepTested { build, step, first, tests } => result::tests(tx, *build, *step, *first, tests).await,
+        E::ArtifactStored { artifact } => result::artifact(tx, artifact).await,
         E::StepTriggered { build, step, buildset, wait } => step::triggered(tx, *build, *step, *buildset, *wait).await,
         E::BuildResumable { build } => build::resumable(tx, *build).await,
         E::BuildResumed { build, .. } => build::resumed(tx, *build).await,
@@ -191,6 +195,7 @@ pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::datab
         ("rows/recipe.rs", recipe::statements()),
         ("rows/repository.rs", repository::statements()),
         ("rows/request.rs", request::statements()),
+        ("rows/result.rs", result::statements()),
         ("rows/standing.rs", standing::statements()),
         ("rows/step.rs", step::statements()),
         ("rows/timer.rs", timer::statements()),

@@ -10,7 +10,7 @@ use crate::store::record::Record;
 use crate::store::tx::Tx;
 
 const START: &str = "INSERT INTO step (build, number, name, started_at) VALUES ($1, $2, $3, $4)";
-const FINISH: &str = "UPDATE step SET outcome = $3, cause = $4, summary = $5, finished_at = $6
+const FINISH: &str = "UPDATE step SET outcome = $3, cause = $4, summary = $5, finished_at = $6, warnings = $7
     WHERE build = $1 AND number = $2 AND outcome IS NULL";
 const TRIGGER: &str = "UPDATE step SET triggered = $3 WHERE build = $1 AND number = $2 AND triggered IS NULL";
 pub(super) const LOAD_OPEN: &str = "SELECT step.build, step.number, step.outcome
@@ -27,14 +27,21 @@ pub(super) async fn started(
     tx.one("step", format!("{build}/{number}"), start).await
 }
 
-pub(super) async fn finished(tx: &mut Tx<'_>, build: BuildId, number: u32, end: End<'_>) -> Result<(), StoreError> {
+pub(super) async fn finished(
+    tx: &mut Tx<'_>,
+    build: BuildId,
+    number: u32,
+    end: End<'_>,
+    warnings: u64,
+) -> Result<(), StoreError> {
     let finish = sql(FINISH)
         .bind(build.0)
         .bind(number)
         .bind(end.outcome.as_str())
         .bind(end.cause.map(Cause::as_str))
         .bind(end.summary)
-        .bind(end.at.0);
+        .bind(end.at.0)
+        .bind(i64::try_from(warnings).unwrap_or(i64::MAX));
     tx.one("step", format!("{build}/{number}"), finish).await
 }
 

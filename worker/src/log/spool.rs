@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn spool(pieces: &[&str]) -> Spool {
-        let mut spool = Spool::new(LogAddress { build: BuildId(1), epoch: 1, step: 0 });
+        let mut spool = Spool::new(LogAddress::output(BuildId(1), 1, 0));
         let mut offset = 0;
         for piece in pieces {
             spool.push(offset, u32::try_from(piece.len()).unwrap(), compress(piece.as_bytes()));

@@ -5,6 +5,7 @@
 mod builds;
 mod checkouts;
 mod service;
+mod steps;
 mod trees;
 mod troubles;
 mod world;

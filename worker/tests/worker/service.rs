@@ -184,7 +184,7 @@ impl Master for Service {
             if state.is_away {
                 return Err(away());
             }
-            let LogAddress { build, epoch, step } = piece.log;
+            let LogAddress { build, epoch, step, .. } = piece.log;
             let seen = state.builds.entry((build, epoch)).or_default();
             if seen.is_fenced {
                 return Err(Refusal::Fenced { build, epoch });
@@ -228,7 +228,10 @@ impl Service {
         self.until("the build's end", |state| {
             let seen = state.builds.get(&(build, epoch))?;
             seen.finished()?;
-            let logs = state.logs.iter().filter(|(address, _)| (address.build, address.epoch) == (build, epoch));
+            let logs = state
+                .logs
+                .iter()
+                .filter(|(address, _)| (address.build, address.epoch) == (build, epoch) && address.log == 0);
             let logs = logs.map(|(address, bytes)| (address.step, bytes.clone())).collect();
             Some(Ended { seen: seen.clone(), logs })
         })
