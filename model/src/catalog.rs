@@ -33,6 +33,8 @@ pub struct Catalog {
     pub routes: Vec<Route>,
     /// Where secrets are found; never their values.
     pub secrets: BTreeMap<SecretName, SecretSource>,
+    /// Which builds may have which secret; those that are not here, none may.
+    pub secret_scopes: BTreeMap<SecretName, SecretScope>,
     /// What concerns the service itself.
     pub settings: Settings,
 }
@@ -364,6 +366,15 @@ pub enum Recipient {
     Owners,
     /// A mail address or a channel.
     Address(String),
+}
+
+/// Which builds may have a secret.
+#[derive(Debug, Clone, Default)]
+pub struct SecretScope {
+    /// Those of these projects; `None` for all.
+    pub projects: Option<Vec<ProjectName>>,
+    /// Those for branches that these patterns accept; `None` for all.
+    pub branches: Option<Patterns>,
 }
 
 /// Where a secret's value is found when it is needed.

@@ -5,6 +5,7 @@
 
 mod branches;
 mod builders;
+mod extras;
 mod graphs;
 mod matches;
 mod names;
@@ -97,6 +98,7 @@ impl Resolver<'_> {
     fn catalog(&mut self) -> Catalog {
         let mut settings = self.settings();
         let secrets = self.secrets();
+        let secret_scopes = self.secret_scopes();
         let repositories = self.repositories();
         let projects = self.projects();
         self.families = self.families();
@@ -106,7 +108,18 @@ impl Resolver<'_> {
         let routes = self.routes(&notifiers);
         settings.retention = self.retention();
         let hash = CatalogHash(Digest::of(self.origin.text.as_bytes()).0);
-        Catalog { hash, repositories, projects, builders, schedulers, notifiers, routes, secrets, settings }
+        Catalog {
+            hash,
+            repositories,
+            projects,
+            builders,
+            schedulers,
+            notifiers,
+            routes,
+            secrets,
+            secret_scopes,
+            settings,
+        }
     }
 
     /// Gives the place of a span as it is kept in the catalog.
