@@ -255,6 +255,49 @@ pub struct LogAppend {
     pub frame: Vec<u8>,
 }
 
+/// What the service answers to a worker that asks for a step's secrets.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Secrets {
+    /// Here they are.
+    Given {
+        /// The values by the names of their variables.
+        values: BTreeMap<String, String>,
+    },
+    /// The build may not have one of them, or it cannot be read; asking again changes nothing.
+    Denied {
+        /// Why, without any value.
+        why: String,
+    },
+}
+
+impl std::fmt::Debug for Secrets {
+    /// Names what there is; a value is never written anywhere.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Given { values } => f.debug_struct("Given").field("names", &values.keys()).finish_non_exhaustive(),
+            Self::Denied { why } => f.debug_struct("Denied").field("why", why).finish(),
+        }
+    }
+}
+
+/// A piece of a file on its way to the service's store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactPiece {
+    /// The build.
+    pub build: BuildId,
+    /// The lease's epoch.
+    pub epoch: i64,
+    /// SHA-256 of the whole file.
+    pub digest: crate::Digest,
+    /// Bytes of the whole file, at most [`crate::step::limit::ARTIFACT_BYTES_MAX`].
+    pub total: u64,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// It; at most [`crate::step::limit::ARTIFACT_PIECE_BYTES_MAX`]. Empty to ask how much is there.
+    pub bytes: Vec<u8>,
+}
+
 /// Why the service did not take what a worker said.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

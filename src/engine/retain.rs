@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::steady::Steady;
 use super::{Engine, EngineError};
+use crate::artifacts::Keep as _;
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::keeping::{KeepingError, files};
@@ -65,6 +66,9 @@ pub enum RetainError {
     /// The data folder.
     #[error("cannot look through the data folder")]
     Files(#[from] KeepingError),
+    /// The files that builds left.
+    #[error("cannot delete artifacts")]
+    Artifacts(#[source] std::io::Error),
     /// The engine.
     #[error("cannot tell what was deleted")]
     Engine(#[from] EngineError),
@@ -102,6 +106,7 @@ impl Retainer {
         // Whoever copies the folder now must find what the copied rows speak of: then files wait for the next run.
         if let Some(held) = files::try_hold(&self.data)? {
             add(&mut deleted, "log folders", self.logs().await?);
+            add(&mut deleted, "artifact files", self.artifacts().await?);
             add(&mut deleted, "mirrors", self.mirrors(&catalog, rules));
             drop(held);
         }
@@ -131,6 +136,22 @@ impl Retainer {
         let gone = there.len() as u64;
         let logs = self.logs.clone();
         blocking(move || there.into_iter().try_for_each(|build| logs.delete(build))).await??;
+        Ok(gone)
+    }
+
+    /// Deletes kept files that no build has any more; young ones may be told of in a moment.
+    async fn artifacts(&self) -> Result<u64, RetainError> {
+        let store = self.logs.artifacts();
+        let listed = blocking(move || store.settled()).await?.map_err(RetainError::Artifacts)?;
+        let mut gone = 0;
+        for digests in listed.chunks(BUILDS_AT_ONCE) {
+            let known: BTreeSet<Digest> = self.store.reader().known_artifacts(digests).await?.into_iter().collect();
+            let free: Vec<Digest> = digests.iter().filter(|digest| !known.contains(*digest)).cloned().collect();
+            gone += free.len() as u64;
+            let store = self.logs.artifacts();
+            let deleted = blocking(move || free.iter().try_for_each(|digest| store.delete(digest))).await?;
+            deleted.map_err(RetainError::Artifacts)?;
+        }
         Ok(gone)
     }
 

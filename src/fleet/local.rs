@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gristmill_model::WorkerName;
-use gristmill_model::protocol::{Hello, LogAddress, LogAppend, Refusal, Report, ReportBody, Welcome, WorkerCommand};
+use gristmill_model::protocol::{
+    ArtifactPiece, Hello, LogAddress, LogAppend, Refusal, Report, ReportBody, Secrets, Welcome, WorkerCommand,
+};
+use gristmill_model::{BuildId, WorkerName};
 use gristmill_schedulers::input::Denial;
 use gristmill_schedulers::{Input, Reply};
 use gristmill_worker::Master;
 
 use super::Fleet;
+use crate::artifacts::{Keep as _, KeepError};
 use crate::engine::{Engine, EngineError};
 use crate::logs::{AppendError, LogStore};
 
@@ -48,6 +51,9 @@ impl Master for LocalMaster {
         let mut answers = Vec::with_capacity(reports.len());
         for report in reports {
             self.before(&report);
+            if self.is_unfounded(&report) {
+                continue;
+            }
             let (build, is_last) = (report.build, matches!(report.body, ReportBody::Finished { .. }));
             let input = Input::Report { worker: worker.clone(), report };
             answers.push((build, is_last, self.engine.post(input).await.map_err(unavailable)?));
@@ -73,9 +79,37 @@ impl Master for LocalMaster {
             problem => Refusal::Unavailable { why: crate::chain::chain(&problem) },
         })
     }
+
+    async fn secrets(&self, worker: &WorkerName, build: BuildId, epoch: i64, step: u32) -> Result<Secrets, Refusal> {
+        crate::secrets::of_step(&self.engine, worker, build, epoch, step).await
+    }
+
+    async fn append_artifact(&self, worker: &WorkerName, piece: ArtifactPiece) -> Result<u64, Refusal> {
+        let (build, epoch) = (piece.build, piece.epoch);
+        if !self.fleet.holds(worker, build, epoch) {
+            return Err(Refusal::Fenced { build, epoch });
+        }
+        let store = self.logs.artifacts();
+        let kept = tokio::task::spawn_blocking(move || store.append(&piece)).await;
+        match kept.map_err(|problem| Refusal::Unavailable { why: problem.to_string() })? {
+            Ok(length) => Ok(length),
+            Err(KeepError::Offset { length }) => Err(Refusal::Offset { length }),
+            Err(problem) => Err(Refusal::Unavailable { why: crate::chain::chain(&problem) }),
+        }
+    }
 }
 
 impl LocalMaster {
+    /// Says whether a worker claims to have sent a file that is not here. It may go on; nothing is noted of it.
+    fn is_unfounded(&self, report: &Report) -> bool {
+        let ReportBody::ArtifactStored { path, digest, .. } = &report.body else { return false };
+        let is_missing = !self.logs.artifacts().has(digest);
+        if is_missing {
+            tracing::error!(build.id = %report.build, path, "a worker says that it sent a file, and it is not here");
+        }
+        is_missing
+    }
+
     /// Makes a step's log durable before its end is told.
     fn before(&self, report: &Report) {
         if let ReportBody::StepFinished { step, .. } = report.body {

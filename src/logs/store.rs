@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::errors::Scan;
 use super::index::{self, Ends, Files, RECORD_BYTES};
+use crate::artifacts::ArtifactStore;
 
 /// Logs whose files are kept open; two file descriptors each.
 const OPEN_LOGS_MAX: usize = 96;
@@ -293,6 +294,11 @@ impl LogStore {
         if open.logs.get(&address).is_some_and(|(log, _)| Arc::strong_count(log) == 1) {
             open.logs.remove(&address);
         }
+    }
+
+    /// Gives the store of the files that builds leave behind, which is beside that of the logs.
+    pub fn artifacts(&self) -> ArtifactStore {
+        ArtifactStore::beside(&self.shared.folder)
     }
 
     fn folder_of(&self, address: LogAddress) -> PathBuf {

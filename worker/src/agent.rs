@@ -17,12 +17,12 @@ use crate::build::{self, Shared};
 use crate::checkout::write_settings;
 use crate::conclude::StepResult;
 use crate::controls::Controls;
-use crate::executor::Processes;
 use crate::executor::sweep::{Marked, sweep};
+use crate::isolation::Isolated;
 use crate::master::POLL_SECONDS_MAX;
 use crate::uplink::{Carried, Outbox, Uplink, uplink};
 use crate::workspace::Workspaces;
-use crate::{Master, Options, labels};
+use crate::{Master, Options, labels, steps};
 
 /// Ended leases that are remembered, so that a command for one that comes late starts nothing.
 const ENDED_MAX: usize = 4096;
@@ -67,8 +67,9 @@ pub async fn run(options: Options, master: Arc<dyn Master>, stop: CancellationTo
     }
     let stop = stop.child_token();
     let _stop_when_dropped = stop.clone().drop_guard();
+    steps::clear(&folder.path);
     let shared = Shared {
-        executor: Arc::new(Processes),
+        executor: Arc::new(Isolated::new(folder.token.clone())),
         master: Arc::clone(&master),
         worker: options.name.clone(),
         workspaces: Workspaces::new(folder.path.join("workspaces")),

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_model::protocol::{BuildOrder, ReportBody};
+use gristmill_model::step::limit::ARTIFACTS_MAX;
 use gristmill_model::{
     Cause, CheckoutMethod, Command, Outcome, SchedulerName, StepAction, StepRecipe, Timeouts, WorkerName,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::artifacts::gather::gather;
+use crate::artifacts::upload::{UploadError, Uploaded, upload};
 use crate::checkout::{Git, checkout};
 use crate::conclude::{Conclusion, StepResult, conclude, cut, one_line, say};
 use crate::controls::Controls;
 use crate::environment;
 use crate::executor::sweep::{Marked, last_pid, sweep};
-use crate::executor::{Executor, ExecutorError, StepEnd, StepOrder};
-use crate::secrets::Masker;
+use crate::executor::{Apart, Executor, ExecutorError, StepEnd, StepOrder};
+use crate::secrets::{self, Masker, NoSecrets};
 use crate::steps::follow::{Followed, follow};
 use crate::steps::{self, Scratch, Work};
 use crate::uplink::Outbox;
@@ -61,6 +64,7 @@ pub(crate) async fn run(shared: Arc<Shared>, order: BuildOrder, controls: Arc<Co
         outbox,
         pending: vec![ReportBody::Started],
         results: Vec::new(),
+        artifacts: 0,
         outputs: BTreeMap::new(),
         log: None,
         workspace: None,
@@ -94,6 +98,8 @@ struct Build<'a> {
     pending: Vec<ReportBody>,
     /// The steps that ran, by their numbers.
     results: Vec<(usize, StepResult)>,
+    /// How many files are kept of them.
+    artifacts: usize,
     /// What they gave out for later ones.
     outputs: BTreeMap<String, String>,
     log: Option<OpenLog>,
@@ -215,8 +221,9 @@ impl Build<'_> {
 
     async fn run_command(&mut self, number: u32, step: &StepRecipe, command: &Command) -> StepResult {
         let mut log = self.begin_log(number, &heading(command));
-        let folder = match self.folder().and_then(|root| folder_for_step(&root, &step.folder)) {
-            Ok(folder) => folder,
+        let placed = self.folder().and_then(|root| folder_for_step(&root, &step.folder).map(|folder| (root, folder)));
+        let (workspace, folder) = match placed {
+            Ok(placed) => placed,
             Err(error) => return self.end_log(log, path_trouble(&error)),
         };
         self.note_processes();
@@ -224,7 +231,9 @@ impl Build<'_> {
             Ok(begun) => begun,
             Err(result) => return self.end_log(log, result),
         };
-        let step_order = StepOrder { command: command.clone(), folder, environment, timeouts: self.timeouts(step) };
+        let apart = self.apart(&work, &workspace, &environment);
+        let (command, timeouts) = (command.clone(), self.timeouts(step));
+        let step_order = StepOrder { command, folder, environment, timeouts, limits: step.limits, apart };
         log.look_through(work.lens(&step.warnings));
         let (followed, over) = (self.followed(number, step, &work), CancellationToken::new());
         let run = async {
@@ -250,6 +259,9 @@ impl Build<'_> {
             Err(error) => spawn_trouble(&error, step),
         };
         let result = self.collect(work, result, &mut log).await;
+        if result.outcome != Outcome::Cancelled {
+            self.keep_files(number, step, &step_order.folder, &mut log).await;
+        }
         self.end_log(log, result)
     }
 
@@ -261,15 +273,86 @@ impl Build<'_> {
         folder: &Path,
     ) -> Result<(Work, BTreeMap<String, String>), StepResult> {
         let failed = |error: std::io::Error| StepResult::broken(format!("cannot make the step's own folder: {error}"));
-        let scratch = match Work::needs_scratch(step) {
+        let recipe = &self.order.recipe;
+        let scratch = match Work::needs_scratch(step, recipe) {
             true => Some(Scratch::make(&self.shared.data, &self.lease, number).map_err(failed)?),
             false => None,
         };
-        let work = Work::begin(step.clone(), number, folder.to_owned(), scratch, Masker::new([]));
+        let secrets = self.secrets(number).await?;
+        let variables =
+            secrets::place(&secrets, &recipe.secrets, scratch.as_ref().map(Scratch::path)).map_err(failed)?;
+        let masker = Masker::new(secrets.values().map(String::as_str));
+        let work = Work::begin(step.clone(), number, folder.to_owned(), scratch, masker);
         let mut environment = self.environment(step);
         environment.extend(environment::of_outputs(&self.outputs));
         environment.extend(work.environment().map_err(failed)?);
+        environment.extend(variables);
         Ok((work, environment))
+    }
+
+    /// Asks for the step's secrets; none if the builder has none.
+    async fn secrets(&self, number: u32) -> Result<BTreeMap<String, String>, StepResult> {
+        let wanted = &self.order.recipe.secrets;
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let of = (self.order.build, self.order.epoch, number);
+        let stop = self.controls.stop(self.is_after_cancel);
+        let answer = tokio::select! {
+            biased;
+            () = stop.asked.cancelled() => {
+                return Err(StepResult::cancelled(self.controls.cancelled_by().unwrap_or("the worker")));
+            }
+            answer = secrets::ask(self.shared.master.as_ref(), &self.shared.worker, of, wanted) => answer,
+        };
+        answer.map_err(|problem| match problem {
+            NoSecrets::Denied(why) => StepResult::refused(one_line(&why)),
+            NoSecrets::Fenced => StepResult::broken("the lease is gone"),
+        })
+    }
+
+    /// Says how a command is kept apart.
+    fn apart(&self, work: &Work, workspace: &Path, environment: &BTreeMap<String, String>) -> Apart {
+        let is_native = |name: &&String| environment.get(*name) == self.shared.environment.get(*name);
+        Apart {
+            isolation: self.order.recipe.isolation.clone(),
+            workspace: workspace.to_owned(),
+            scratch: work.scratch().map(Path::to_owned),
+            data: self.shared.data.clone(),
+            secret: self.order.recipe.secrets.keys().cloned().collect(),
+            native: self.shared.environment.keys().filter(is_native).cloned().collect(),
+        }
+    }
+
+    /// Brings the files that are kept of a step to the service.
+    async fn keep_files(&mut self, number: u32, step: &StepRecipe, folder: &Path, log: &mut LogWriter) {
+        if step.artifacts.is_empty() {
+            return;
+        }
+        let (root, patterns) = (folder.to_owned(), step.artifacts.clone());
+        let left = ARTIFACTS_MAX - self.artifacts;
+        let gathered = tokio::task::spawn_blocking(move || gather(&root, &patterns, left)).await.unwrap_or_default();
+        gathered.remarks.iter().for_each(|remark| log.remark(remark));
+        if gathered.files.is_empty() {
+            log.remark(&format!("no file matches {}", step.artifacts.join(", ")));
+        }
+        let (master, stop) = (Arc::clone(&self.shared.master), self.controls.stop(self.is_after_cancel));
+        for path in gathered.files {
+            let of = (self.order.build, self.order.epoch);
+            let uploaded = tokio::select! {
+                biased;
+                () = stop.asked.cancelled() => return,
+                uploaded = upload(master.as_ref(), &self.shared.worker, of, folder, &path) => uploaded,
+            };
+            match uploaded {
+                Ok(Uploaded { bytes, digest }) => {
+                    self.artifacts += 1;
+                    self.pending.push(ReportBody::ArtifactStored { step: number, path, bytes, digest });
+                }
+                Err(UploadError::Fenced) => return,
+                Err(error) => log.remark(&format!("{path} is not kept: {}", say(&error))),
+            }
+        }
     }
 
     fn followed(&self, number: u32, step: &StepRecipe, work: &Work) -> Vec<Followed> {

@@ -17,6 +17,7 @@ mod conclude;
 mod controls;
 mod environment;
 pub mod executor;
+mod isolation;
 pub mod labels;
 mod log;
 pub mod master;

@@ -3,8 +3,8 @@
 //! The built-in worker has an implementation without a socket; a remote one speaks HTTP. The worker's code cannot tell.
 
 use async_trait::async_trait;
-use gristmill_model::WorkerName;
-use gristmill_model::protocol::{Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
+use gristmill_model::protocol::{ArtifactPiece, Hello, LogAppend, Refusal, Report, Secrets, Welcome, WorkerCommand};
+use gristmill_model::{BuildId, WorkerName};
 
 /// What a worker asks of the service. Everything may be repeated without harm.
 ///
@@ -23,6 +23,19 @@ pub trait Master: Send + Sync + 'static {
 
     /// Appends a piece to a log, and learns the log's length afterwards.
     async fn append_log(&self, worker: &WorkerName, piece: LogAppend) -> Result<u64, Refusal>;
+
+    /// Asks for the secrets of a step that is about to run.
+    async fn secrets(&self, worker: &WorkerName, build: BuildId, epoch: i64, step: u32) -> Result<Secrets, Refusal> {
+        let _ = (worker, build, epoch, step);
+        Ok(Secrets::Denied { why: "the service gives no secrets to this worker".to_owned() })
+    }
+
+    /// Appends a piece to a file in the service's store, and learns how much of it is there afterwards: all of it, if the
+    /// store has the whole file already.
+    async fn append_artifact(&self, worker: &WorkerName, piece: ArtifactPiece) -> Result<u64, Refusal> {
+        let _ = (worker, piece);
+        Err(Refusal::Unavailable { why: "the service keeps no files of this worker".to_owned() })
+    }
 }
 
 /// How long a [`Master::poll`] may take, in seconds.

@@ -142,7 +142,14 @@ impl Resolver<'_> {
             let built = RegexBuilder::new(text).size_limit(limit::PATTERN_PROGRAM_BYTES_MAX).build();
             let problem = match built {
                 _ if text.len() > limit::PATTERN_BYTES_MAX => format!("more than {} bytes", limit::PATTERN_BYTES_MAX),
-                Err(error) => error.to_string().lines().last().unwrap_or("").trim_start_matches("error: ").to_owned(),
+                Err(error) => error
+                    .to_string()
+                    .lines()
+                    .last()
+                    .unwrap_or("")
+                    .trim_start_matches("error: ")
+                    .trim_end_matches('.')
+                    .to_owned(),
                 Ok(_) => continue,
             };
             let message = format!("`{}` is not a regular expression: {problem}", short(text));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use gristmill_model::protocol::{BuildOrder, ReportBody};
 use gristmill_model::step::limit;
-use gristmill_model::{Cause, Circumstances, Outcome, StepRecipe, TestCase, TestOutcome};
+use gristmill_model::{Cause, Circumstances, Outcome, Recipe, SecretForm, StepRecipe, TestCase, TestOutcome};
 
 use crate::artifacts::beneath::open_file;
 use crate::artifacts::gather::gather;
@@ -28,7 +28,7 @@ mod xml;
 const REPORTS_MAX: usize = 1_000;
 
 /// Where the folders of running steps are, in the worker's own folder.
-pub(crate) const SCRATCH: &str = "steps";
+const SCRATCH: &str = "steps";
 
 /// Says whether a step has its turn although the build was halted, or cancelled.
 pub(crate) fn considers(step: &StepRecipe, is_halted: bool, is_cancelled: bool) -> bool {
@@ -49,6 +49,16 @@ pub(crate) fn unmet(
 ) -> Option<String> {
     let at = Circumstances { outcome: so_far, branch: &order.branch, properties: &order.properties, outputs };
     step.condition.as_ref()?.holds(&at).err()
+}
+
+/// Deletes the folders of steps that an earlier run of the worker left.
+pub(crate) fn clear(data: &Path) {
+    match fs::remove_dir_all(data.join(SCRATCH)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "cannot delete the folders of earlier steps");
+        }
+        _ => {}
+    }
 }
 
 /// A folder of one step's own, outside the workspace; deleted when this is dropped.
@@ -118,8 +128,9 @@ impl Work {
     }
 
     /// Says whether a step needs a folder of its own.
-    pub(crate) fn needs_scratch(step: &StepRecipe) -> bool {
-        !step.outputs.is_empty()
+    pub(crate) fn needs_scratch(step: &StepRecipe, recipe: &Recipe) -> bool {
+        let has_files = recipe.secrets.values().any(|secret| secret.form == SecretForm::File);
+        !step.outputs.is_empty() || has_files || !recipe.isolation.is_none()
     }
 
     /// Gives the variables that say where things are.
