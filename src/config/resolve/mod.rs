@@ -5,6 +5,7 @@
 
 mod branches;
 mod builders;
+mod extras;
 mod graphs;
 mod matches;
 mod names;
@@ -98,6 +99,7 @@ impl Resolver<'_> {
     fn catalog(&mut self) -> Catalog {
         let mut settings = self.settings();
         let secrets = self.secrets();
+        let secret_scopes = self.secret_scopes();
         let repositories = self.repositories();
         let projects = self.projects();
         self.families = self.families();
@@ -117,6 +119,7 @@ impl Resolver<'_> {
             notifiers,
             routes,
             secrets,
+            secret_scopes,
             providers,
             care: Vec::new(),
             settings,

@@ -162,6 +162,7 @@ async fn a_build_runs_through_steps_and_settles_its_request(kind: Kind) {
                 outcome: Outcome::Success,
                 cause: None,
                 summary: "exit code 0".into(),
+                warnings: 3,
             },
             EventBody::StepStarted { build: BuildId(1), step: 1, name: "test".into() },
         ])
