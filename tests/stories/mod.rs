@@ -10,4 +10,5 @@ mod hostile;
 mod keeping;
 mod masters;
 mod push;
+mod steps;
 mod telling;

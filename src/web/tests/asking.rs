@@ -546,7 +546,8 @@ async fn a_build_shows_its_steps(kind: Kind) {
               "outcome": "success",
               "started_at": "2026-11-24T11:02:12.000000Z",
               "summary": "",
-              "triggered": null
+              "triggered": null,
+              "warnings": 0
             },
             {
               "cause": "code",
@@ -561,7 +562,8 @@ async fn a_build_shows_its_steps(kind: Kind) {
               "outcome": "failure",
               "started_at": "2026-11-24T11:02:12.000000Z",
               "summary": "exit code 2",
-              "triggered": null
+              "triggered": null,
+              "warnings": 0
             }
           ],
           "steps_ahead": [],
@@ -797,7 +799,8 @@ async fn every_path_that_is_listed_is_there(kind: Kind) {
     let listed = world.get("/api/v1").await.json();
     for path in listed["paths"].as_array().unwrap() {
         let (method, path) = (path["method"].as_str().unwrap(), path["path"].as_str().unwrap());
-        if path.ends_with("/stream") {
+        // A build of this world keeps no file; `results` looks at one that does.
+        if path.ends_with("/stream") || path.ends_with("{path}") {
             continue;
         }
         let path = path.replace("{id or revision}", "1").replace("{id}", "1").replace("{step}", "1");
