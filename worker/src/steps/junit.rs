@@ -151,7 +151,7 @@ pub(crate) fn batches(tests: Vec<TestCase>) -> Vec<(u32, Vec<TestCase>)> {
         bytes += test.message.len();
         match batches.last_mut() {
             Some((_, batch)) if batch.len() < limit::TESTS_AT_ONCE && bytes <= BATCH_MESSAGES_BYTES_MAX => {
-                batch.push(test)
+                batch.push(test);
             }
             _ => {
                 bytes = test.message.len();
