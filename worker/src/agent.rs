@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use gristmill_model::protocol::wire::HoldRequest;
 use gristmill_model::protocol::{BuildOrder, Held, Hello, Refusal, ReportBody, WorkerCommand};
 use gristmill_model::{BuildId, Cause, Outcome};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -117,6 +117,7 @@ impl Worker {
             ledger: Mutex::default(),
             count: watch::Sender::new(0),
             trouble: Mutex::default(),
+            introduced: Notify::new(),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
         };
@@ -306,6 +307,8 @@ struct Agent {
     count: watch::Sender<usize>,
     /// What keeps the service from this worker.
     trouble: Mutex<Option<String>>,
+    /// The service has just been told of this worker, and has said how often it wants to hear it.
+    introduced: Notify,
     /// One task per build.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -350,7 +353,10 @@ impl Agent {
     async fn beat(&self) {
         let mut pause = BEAT_EVERY;
         loop {
-            tokio::time::sleep(around(pause)).await;
+            tokio::select! {
+                () = tokio::time::sleep(around(pause)) => {}
+                () = self.introduced.notified() => {}
+            }
             match self.master.beat(&self.options.name).await {
                 Ok(next) => pause = next,
                 // The poll meets the same trouble, and does something about it.
@@ -389,6 +395,7 @@ impl Agent {
             ..Hello::default()
         };
         let welcome = self.master.hello(hello).await?;
+        self.introduced.notify_one();
         for Held { build, epoch } in welcome.stop {
             self.fence((build, epoch));
         }
@@ -510,7 +517,8 @@ impl Agent {
             worker: self.options.name.clone(),
             held: Held { build, epoch },
             backoff: self.options.backoff,
-            stop: controls.silent.clone(),
+            silent: controls.silent.clone(),
+            stop: self.stop.clone(),
             queue,
             left,
         };
