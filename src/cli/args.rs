@@ -120,6 +120,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Where the room goes, when the disk is full, and what the rules delete
     Retention(RetentionArgs),
+    /// See workers and care for them
+    Worker(super::workers::WorkerArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }

@@ -34,5 +34,6 @@ mod sweep;
 mod thing;
 pub(crate) mod watch;
 mod why;
+pub mod workers;
 
 pub use run::run;

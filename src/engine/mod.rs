@@ -224,7 +224,7 @@ impl Engine {
 
     /// Gives the reasons for where a request stands; empty if it is not open.
     pub async fn explain(&self, request: RequestId) -> Vec<Reason> {
-        let now = SystemClock.now();
+        let now = crate::clock::Clock::now(&crate::clock::SystemClock);
         let reasons = self
             .look(move |catalog, state| gristmill_schedulers::explain(catalog, state, request, now.max(state.at)))
             .await;

@@ -5,6 +5,7 @@
 
 mod branches;
 mod builders;
+mod care;
 mod graphs;
 mod matches;
 mod names;
@@ -105,8 +106,9 @@ impl Resolver<'_> {
         let notifiers = self.notifiers();
         let routes = self.routes(&notifiers);
         settings.retention = self.retention();
+        let care = self.care();
         let hash = CatalogHash(Digest::of(self.origin.text.as_bytes()).0);
-        Catalog { hash, repositories, projects, builders, schedulers, notifiers, routes, secrets, settings }
+        Catalog { hash, repositories, projects, builders, schedulers, notifiers, routes, secrets, care, settings }
     }
 
     /// Gives the place of a span as it is kept in the catalog.

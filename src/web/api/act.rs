@@ -42,7 +42,7 @@ pub(super) struct ForceBody {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ByBody {
-    by: Option<String>,
+    pub(super) by: Option<String>,
 }
 
 /// `POST /schedulers/{name}/force`.
@@ -203,7 +203,13 @@ async fn sweep_now(app: &App, name: &RepositoryName) -> Result<(), ApiError> {
 }
 
 /// Submits an input, under the caller's key if there is one.
-async fn submit(app: &App, headers: &HeaderMap, path: &str, body: &[u8], input: Input) -> Result<Reply, ApiError> {
+pub(super) async fn submit(
+    app: &App,
+    headers: &HeaderMap,
+    path: &str,
+    body: &[u8],
+    input: Input,
+) -> Result<Reply, ApiError> {
     let reply = match idempotency_key(headers)? {
         None => app.engine.submit(input).await.map_err(ApiError::unavailable)?,
         Some(key) => {
