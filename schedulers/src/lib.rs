@@ -40,3 +40,5 @@ pub use turn::Turn;
 mod fixture;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_workers;

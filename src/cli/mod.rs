@@ -32,8 +32,9 @@ mod serve;
 mod status;
 mod sweep;
 mod thing;
+mod tokens;
 pub(crate) mod watch;
 mod why;
-mod worker;
+pub mod workers;
 
 pub use run::run;

@@ -1,5 +1,6 @@
 //! From what was typed to the command that does it, and from what that came to, to the exit code.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,9 +11,10 @@ use super::args::{Cli, Command, DEFAULT_FILE, Global, ServeArgs};
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::terminal::{Ink, Look, complain, line};
+use super::workers::{WorkerArgs, WorkerCommand};
 use super::{
     backup, cancel, check, completions, doctor, explain, force, graph, init, logs, replay, restore, retention, schema,
-    serve, status, sweep, watch, why, worker,
+    serve, status, sweep, watch, why, workers,
 };
 
 /// What every command is given.
@@ -52,6 +54,10 @@ impl Context {
 pub fn run(cli: Cli) -> ExitCode {
     let Cli { command, global } = cli;
     let command = command.unwrap_or_else(|| default_command(Path::new(DEFAULT_FILE).exists()));
+    if let Command::Worker(WorkerArgs { command: WorkerCommand::Run { arguments } }) = command {
+        let name = std::iter::once(OsString::from("gristmill worker run"));
+        return gristmill_worker::program::run(name.chain(arguments));
+    }
     let context = Context { look: Look::detect(global.color), global };
     let exit = match dispatch(&context, command) {
         Ok(exit) => exit,
@@ -85,10 +91,10 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Graph(args) => wait_for(graph::run(context, &args)),
         Command::Sweep(args) => wait_for(sweep::run(context, &args)),
         Command::Replay(args) => wait_for(replay::run(context, &args)),
-        Command::Worker(args) => wait_for(worker::run(context, args)),
         Command::Backup(args) => wait_for(backup::run(context, args)),
         Command::Restore(args) => wait_for(restore::run(context, args)),
         Command::Retention(args) => wait_for(retention::run(context, args)),
+        Command::Worker(args) => wait_for(workers::run(context, args)),
         Command::Completions(args) => completions::run(&args),
     }
 }

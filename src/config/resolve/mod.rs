@@ -5,6 +5,7 @@
 
 mod branches;
 mod builders;
+mod care;
 mod graphs;
 mod matches;
 mod names;
@@ -106,6 +107,7 @@ impl Resolver<'_> {
         let notifiers = self.notifiers();
         let routes = self.routes(&notifiers);
         settings.retention = self.retention();
+        let care = self.care();
         let hash = CatalogHash(Digest::of(self.origin.text.as_bytes()).0);
         let providers = self.providers();
         Catalog {
@@ -118,7 +120,7 @@ impl Resolver<'_> {
             routes,
             secrets,
             providers,
-            care: Vec::new(),
+            care,
             settings,
         }
     }

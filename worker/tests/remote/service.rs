@@ -194,7 +194,7 @@ impl Service {
             (!open.is_empty()).then_some(open)
         };
         let commands = self.wait(LONG_POLL, look).await.unwrap_or_default();
-        Response::json(200, &serde_json::to_value(PollAnswer { commands }).unwrap())
+        Response::json(200, &serde_json::to_value(PollAnswer { commands, ..PollAnswer::default() }).unwrap())
     }
 
     fn reports(&self, body: &[u8]) -> Response {

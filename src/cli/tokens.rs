@@ -1,8 +1,8 @@
-//! `gristmill worker`: the tokens by which workers join.
+//! `gristmill worker token`: the tokens by which workers join.
 
 use serde_json::{Value, json};
 
-use super::args::{TokenCommand, TokenNewArgs, WorkerArgs, WorkerCommand};
+use super::args::{TokenCommand, TokenNewArgs};
 use super::client::idempotency_key;
 use super::exit::{Exit, Failure};
 use super::force::person;
@@ -10,8 +10,7 @@ use super::run::Context;
 use super::terminal::clean;
 use super::view::List;
 
-pub(crate) async fn run(context: &Context, args: WorkerArgs) -> Result<Exit, Failure> {
-    let WorkerCommand::Token { command } = args.command;
+pub(crate) async fn run(context: &Context, command: TokenCommand) -> Result<Exit, Failure> {
     match command {
         TokenCommand::New(args) => new(context, args).await,
         TokenCommand::List => list(context).await,
