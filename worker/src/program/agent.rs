@@ -179,5 +179,5 @@ async fn free_again(args: &Args, handle: &Handle) {
             break;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
