@@ -17,7 +17,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::backoff::{Waits, around, jittered};
 use crate::build::{self, Shared};
-use crate::checkout::write_settings;
+use crate::checkout::{Mirrors, write_settings};
 use crate::conclude::StepResult;
 use crate::controls::Controls;
 use crate::executor::Processes;
@@ -27,7 +27,7 @@ use crate::master::{BEAT_EVERY, POLL_SECONDS_MAX};
 use crate::spool::{Begin, Mark, Outbox, Queue, Recovered, Spooling, Spoolyard, recover};
 use crate::uplink::{Carried, Uplink};
 use crate::workspace::{LOOK_EVERY, Workspaces};
-use crate::{Master, Options, labels};
+use crate::{Master, Options, labels, tools};
 
 /// Ended leases that are remembered, so that a command for one that comes late starts nothing.
 const ENDED_MAX: usize = 4096;
@@ -99,6 +99,8 @@ impl Worker {
         let (spooling, left) = open_spool(&options, &folder.path).await?;
         let stop = stop.child_token();
         let heard = Heard::new();
+        let mirrors = options.mirror_bytes_max.map(|bytes_max| Mirrors::new(folder.path.join("mirrors"), bytes_max));
+        let tools = if options.finds_tools { tools::detect(&options.environment).await } else { BTreeMap::new() };
         let shared = Shared {
             executor: Arc::new(Processes),
             workspaces: Workspaces::new(folder.path.join("workspaces")),
@@ -108,11 +110,13 @@ impl Worker {
             data: folder.path.clone(),
             token: folder.token.clone(),
             heard: Arc::clone(&heard),
+            mirrors: mirrors.map(Arc::new),
         };
         let agent = Agent {
             master: Arc::new(Witness { master, heard }),
             options,
             shared: Arc::new(shared),
+            tools,
             spooling,
             ledger: Mutex::default(),
             count: watch::Sender::new(0),
@@ -301,6 +305,8 @@ struct Agent {
     options: Options,
     master: Arc<dyn Master>,
     shared: Arc<Shared>,
+    /// Labels of the tools that were found at the start.
+    tools: BTreeMap<String, String>,
     spooling: Spooling,
     ledger: Mutex<Ledger>,
     /// How many builds there are.
@@ -385,6 +391,12 @@ impl Agent {
 
     async fn introduce(&self) -> Result<(), Refusal> {
         let mut labels = labels::detect();
+        labels.extend(self.tools.clone());
+        if self.options.finds_tools
+            && let Some(free) = labels::free_gib(&self.shared.data)
+        {
+            labels.insert("disk".to_owned(), free.to_string());
+        }
         labels.extend(self.options.labels.clone());
         let hello = Hello {
             worker: self.options.name.clone(),

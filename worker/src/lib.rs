@@ -27,6 +27,7 @@ pub mod remote;
 #[doc(hidden)]
 pub mod seams;
 mod spool;
+mod tools;
 mod uplink;
 mod workspace;
 

@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// A file with the certificates (PEM) that the service's must come from, instead of the system's
     #[arg(long, value_name = "FILE", env = "GRISTMILL_WORKER_CA")]
     pub(super) ca: Option<PathBuf>,
+    /// The size of the worker's own mirrors of repositories, which builds share; 0 keeps none
+    #[arg(long, value_name = "GIB", env = "GRISTMILL_WORKER_MIRRORS", default_value_t = 10)]
+    pub(super) mirrors: u64,
     /// At the first TERM take no more builds and end when the last one has ended; the second ends at once
     #[arg(long, env = "GRISTMILL_WORKER_DRAIN_ON_TERM")]
     pub(super) drain_on_term: bool,

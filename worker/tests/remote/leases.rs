@@ -99,3 +99,66 @@ fn bytes_in(folder: &std::path::Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     entries.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_disk_refuses_ends_the_build_and_still_says_so() {
+    let world = World::start().await;
+    let worker = world.worker(|_| {}).await;
+    world.service.until("the hello", |state| (!state.hellos.is_empty()).then_some(())).await;
+    let spool = world.data().join("spool");
+    std::fs::remove_dir(&spool).unwrap();
+    std::fs::write(&spool, "").unwrap();
+    let lease = world.order(7, &[("work", "echo begun; sleep 600")]);
+    let end = world.ended(lease).await;
+    let expected = "retry (infrastructure): the worker cannot keep what the build says, its disk refuses: ";
+    assert!(end.starts_with(expected), "{end}");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_on_a_full_disk_is_whole_as_far_as_it_goes() {
+    let world = World::start().await;
+    let small = world.data().join("spool");
+    std::fs::create_dir_all(&small).unwrap();
+    // Where nobody may mount, the test before this one has said what there is to say.
+    let Some(_small) = SmallDisk::mount(small) else { return };
+    let worker = world.worker(|_| {}).await;
+    let text = "head -c 3000000 /dev/urandom | od -An -v -tx1 -w64 | tee ../all";
+    let lease = world.order(7, &[("print", &format!("{text}; sleep 600"))]);
+    world.service.until("reports", |state| state.reports.contains_key(&lease).then_some(())).await;
+    world.service.change(|state| state.is_away = true);
+    until("the build is ended", || worker.handle.status().builds.len() == 1 && is_full(&world)).await;
+    world.service.change(|state| state.is_away = false);
+    let end = world.ended(lease).await;
+    assert!(end.starts_with("retry (infrastructure): the worker cannot keep what the build says"), "{end}");
+    let log = world.log(lease, 0);
+    let begin = log.find('\n').unwrap() + 1;
+    let kept = log[begin..].rsplit_once("gristmill: ").map_or(&log[begin..], |(kept, _)| kept).trim_end();
+    let all = std::fs::read_to_string(world.data().join("workspaces/check/all")).unwrap();
+    assert!(kept.len() > 100_000 && all.starts_with(kept), "{} bytes", kept.len());
+    worker.stop().await;
+}
+
+/// Says whether the small disk has no room for another piece.
+fn is_full(world: &World) -> bool {
+    nix::sys::statvfs::statvfs(&world.data().join("spool"))
+        .is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < 40_000)
+}
+
+/// A disk of a megabyte.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: std::path::PathBuf) -> Option<Self> {
+        let mount = ["-t", "tmpfs", "-o", "size=1m", "gristmill-test"];
+        let mounted = std::process::Command::new("mount").args(mount).arg(&folder).output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a test that fails leaves its worker running for a moment.
+        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
