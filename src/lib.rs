@@ -14,6 +14,7 @@ pub mod demo;
 pub mod engine;
 pub mod fleet;
 pub mod keeping;
+pub mod latent;
 pub mod leader;
 pub mod logs;
 #[doc(hidden)]

@@ -208,6 +208,16 @@ pub struct Build {
     pub finished_at: Option<Timestamp>,
 }
 
+impl Build {
+    /// Who asked for the end of a build that is to be tried again elsewhere, as its worker is drained.
+    pub const HANDED_OVER: &'static str = "the drain's deadline";
+
+    /// Says whether it was asked to end so that another worker can have its request.
+    pub fn is_handed_over(&self) -> bool {
+        self.cancel.as_deref() == Some(Self::HANDED_OVER)
+    }
+}
+
 /// Where a build stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::matching::{Matcher, Patterns};
 use crate::{
-    BuilderName, CatalogHash, Digest, Graph, NotifierName, ProjectName, Recipe, RepositoryName, SchedulerName,
-    SecretName,
+    BuilderName, Care, CatalogHash, Digest, Graph, NotifierName, PoolName, ProjectName, Provider, Recipe,
+    RepositoryName, SchedulerName, SecretName,
 };
 
 /// A validated configuration.
@@ -33,6 +33,10 @@ pub struct Catalog {
     pub routes: Vec<Route>,
     /// Where secrets are found; never their values.
     pub secrets: BTreeMap<SecretName, SecretSource>,
+    /// Where workers come from that exist only while they are needed; each is a pool of its name.
+    pub providers: BTreeMap<PoolName, Provider>,
+    /// How workers are cared for; the first that names a worker counts.
+    pub care: Vec<Care>,
     /// What concerns the service itself.
     pub settings: Settings,
 }

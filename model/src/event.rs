@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery, DeliveryId,
-    Digest, Edge, Hold, HoldKind, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Recipe, RefName,
-    RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp, Token, TokenId,
-    Transition, Verdict, Worker, WorkerName,
+    Digest, Edge, Hold, HoldKind, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Pace, Rating,
+    Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp,
+    Token, TokenId, Transition, Verdict, Worker, WorkerName,
 };
 
 /// One numbered fact.
@@ -23,6 +23,15 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened.
     pub body: EventBody,
+}
+
+/// A builder on a branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuilderOnBranch {
+    /// The builder.
+    pub builder: BuilderName,
+    /// The branch or tag, by its short name.
+    pub branch: String,
 }
 
 /// What happened.
@@ -429,6 +438,30 @@ pub enum EventBody {
         /// Who ended it.
         by: String,
     },
+    /// A worker fares otherwise than before.
+    #[serde(rename = "worker.rated")]
+    WorkerRated {
+        /// Which.
+        worker: WorkerName,
+        /// How it fares now.
+        rating: Rating,
+    },
+    /// A worker fails again and again, and goes on all the same, because nobody else could do its work.
+    #[serde(rename = "worker.ailing")]
+    WorkerAiling {
+        /// Which.
+        worker: WorkerName,
+        /// The evidence, and why it goes on.
+        why: String,
+    },
+    /// A builder's newest checkout is elsewhere, or its builds take notably longer or shorter.
+    #[serde(rename = "builder.paced")]
+    BuilderPaced {
+        /// Which.
+        builder: BuilderName,
+        /// What is known now.
+        pace: Pace,
+    },
     /// A worker is not expected back.
     #[serde(rename = "worker.forgotten")]
     WorkerForgotten {
@@ -451,6 +484,12 @@ pub enum EventBody {
         /// Who took it back.
         by: String,
     },
+    /// A token of a worker that is gone for good is not kept any longer.
+    #[serde(rename = "token.dropped")]
+    TokenDropped {
+        /// Which.
+        token: TokenId,
+    },
     /// The installation was restored from a backup: the first event after those of the backup. Its own number and
     /// `last` leave room for the numbers that were given out after the backup, and are lost with what they named.
     #[serde(rename = "instance.restored")]
@@ -472,6 +511,9 @@ pub enum EventBody {
         /// Recipes that nothing refers to any more, which go with this event.
         #[serde(default)]
         recipes: Vec<Digest>,
+        /// Standings on branches that are gone, which go with this event.
+        #[serde(default)]
+        standings: Vec<BuilderOnBranch>,
     },
     /// A worker went.
     #[serde(rename = "worker.left")]
@@ -529,9 +571,13 @@ impl EventBody {
             Self::WorkerJoined { .. } => "worker.joined",
             Self::WorkerHeld { .. } => "worker.held",
             Self::WorkerFreed { .. } => "worker.freed",
+            Self::WorkerRated { .. } => "worker.rated",
+            Self::WorkerAiling { .. } => "worker.ailing",
+            Self::BuilderPaced { .. } => "builder.paced",
             Self::WorkerForgotten { .. } => "worker.forgotten",
             Self::TokenMade { .. } => "token.made",
             Self::TokenRevoked { .. } => "token.revoked",
+            Self::TokenDropped { .. } => "token.dropped",
             Self::InstanceRestored { .. } => "instance.restored",
             Self::RetentionRan { .. } => "retention.ran",
             Self::WorkerLeft { .. } => "worker.left",

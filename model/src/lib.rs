@@ -9,6 +9,7 @@
 //! (why), [`event`] (what happened), [`message`] (what is told), [`protocol`] (what a worker and the service say).
 
 pub mod build;
+pub mod care;
 pub mod catalog;
 pub mod event;
 pub mod graph;
@@ -20,21 +21,25 @@ pub mod message;
 pub mod mutant;
 pub mod outcome;
 pub mod protocol;
+pub mod provider;
 pub mod reason;
 pub mod recipe;
+pub mod requirement;
 pub mod source;
 pub mod time;
 pub mod worker;
 
 pub use build::*;
+pub use care::*;
 pub use catalog::*;
-pub use event::{Event, EventBody};
+pub use event::{BuilderOnBranch, Event, EventBody};
 pub use graph::*;
 pub use id::*;
 pub use instance::*;
 pub use message::*;
 pub use outcome::{Cause, Outcome, Transition};
-pub use reason::{NeedState, Reason, Verdict, VerdictKind, WorkerMiss};
+pub use provider::*;
+pub use reason::{HeldWorker, NeedState, Reason, Verdict, VerdictKind, WorkerMiss};
 pub use recipe::*;
 pub use source::*;
 pub use time::Timestamp;

@@ -6,6 +6,8 @@
 //! that a worker says about a build carries the lease's epoch and is refused under an older one (S9). The built-in
 //! worker speaks the same without a socket.
 
+pub mod wire;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -236,6 +238,12 @@ pub enum Refusal {
     #[error("the service cannot take it now: {why}")]
     Unavailable {
         /// Why.
+        why: String,
+    },
+    /// The service does not take this worker, and will not before somebody mends something: its token, its program.
+    #[error("{why}")]
+    Rejected {
+        /// What is wrong, and what to do.
         why: String,
     },
 }

@@ -1,13 +1,14 @@
 //! Why: what a scheduler made of a change, and what a request waits for, as typed sentences.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::matching::Mismatch;
 use crate::{
-    BuildId, BuilderName, BuildsetId, ChangeId, Condition, NodeName, Outcome, Place, RepositoryName, RequestId,
-    Revision, SchedulerName, Timestamp, WorkerName,
+    BuildId, BuilderName, BuildsetId, ChangeId, Condition, HoldKind, NodeName, Outcome, Place, RepositoryName,
+    RequestId, Revision, SchedulerName, Timestamp, WorkerName,
 };
 
 /// What one scheduler made of one change. There is exactly one per change and scheduler that was active (S3, S28).
@@ -143,6 +144,20 @@ pub enum Reason {
         /// Which.
         workers: Vec<WorkerName>,
     },
+    /// Workers that could are kept from new builds.
+    WorkersHeld {
+        /// Which, and by what.
+        holds: Vec<HeldWorker>,
+    },
+    /// Workers that could are outside of their windows, or would be before it ended.
+    WorkersClosed {
+        /// Which.
+        workers: Vec<WorkerName>,
+        /// How long it is expected to take, in seconds, if that is known.
+        expected_s: Option<u64>,
+        /// When the next window opens.
+        opens: Option<Timestamp>,
+    },
     /// Workers that could are busy.
     WorkersBusy {
         /// The builds that hold their slots.
@@ -227,6 +242,20 @@ pub struct NeedState {
     pub on: Condition,
 }
 
+/// A worker that is kept from new builds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldWorker {
+    /// Which.
+    pub worker: WorkerName,
+    /// How.
+    #[serde(rename = "hold_kind")]
+    pub kind: HoldKind,
+    /// Who wants it.
+    pub by: String,
+    /// Until when, if it ends by itself.
+    pub until: Option<Timestamp>,
+}
+
 /// What a worker lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerMiss {
@@ -278,8 +307,8 @@ impl fmt::Display for Reason {
             Self::NoWorkerCan { missing, requires } => {
                 write!(f, "no worker can ever run this: needs {}", requires.join(", "))?;
                 for miss in missing {
-                    let has =
-                        miss.has.as_deref().map_or("nothing".to_owned(), |value| format!("{}={value}", miss.label));
+                    let has = miss.has.as_deref();
+                    let has = has.map_or(format!("no {}", miss.label), |value| format!("{}={value}", miss.label));
                     write!(f, "; {} has {has}", miss.worker)?;
                 }
                 Ok(())
@@ -287,6 +316,29 @@ impl fmt::Display for Reason {
             Self::WorkersAway { workers } => {
                 let names: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
                 write!(f, "the workers that can are away: {}", names.join(", "))
+            }
+            Self::WorkersHeld { holds } => {
+                f.write_str("the workers that can are held: ")?;
+                for (index, held) in holds.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{} ({} by {}", held.worker, held.kind.as_str(), held.by)?;
+                    match held.until {
+                        Some(until) => write!(f, " until {})", until.to_minute())?,
+                        None => f.write_str(")")?,
+                    }
+                }
+                Ok(())
+            }
+            Self::WorkersClosed { workers, expected_s, opens } => {
+                let names: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
+                write!(f, "the windows of the workers that can leave no time for it: {}", names.join(", "))?;
+                if let Some(expected) = expected_s {
+                    write!(f, "; it takes about {}", crate::time::say_span(Duration::from_secs(*expected)))?;
+                }
+                match opens {
+                    Some(opens) => write!(f, "; the next one opens at {}", opens.to_minute()),
+                    None => f.write_str("; none ever opens"),
+                }
             }
             Self::WorkersBusy { builds, position } => {
                 let ids: Vec<String> = builds.iter().take(5).map(ToString::to_string).collect();

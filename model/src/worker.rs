@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PoolName, Timestamp, TokenId, WorkerName};
+use std::time::Duration;
+
+use crate::{BuildId, PoolName, Timestamp, TokenId, WorkerName};
 
 /// A worker as it introduced itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,6 +90,67 @@ pub struct Hold {
     pub at: Timestamp,
     /// A pause and a quarantine end by themselves at this moment; a drain ends running builds at it.
     pub until: Option<Timestamp>,
+}
+
+/// What is known of a builder's builds: where the last one ran, and how long good ones take.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pace {
+    /// The worker that has its newest checkout.
+    pub worker: WorkerName,
+    /// How many good builds the mean is of, at most [`Pace::RUNS_MAX`].
+    pub runs: u32,
+    /// The mean of the last good builds, newer ones counting more.
+    pub mean: Duration,
+}
+
+impl Pace {
+    /// Good builds that a mean remembers.
+    pub const RUNS_MAX: u32 = 8;
+
+    /// Gives what is known after one more build: `took` is said of a good one.
+    #[must_use]
+    pub fn after(&self, worker: &WorkerName, took: Option<Duration>) -> Self {
+        let Some(took) = took else { return Self { worker: worker.clone(), ..self.clone() } };
+        let runs = (self.runs + 1).min(Self::RUNS_MAX);
+        let mean = (self.mean * (runs - 1) + took) / runs;
+        Self {
+            worker: worker.clone(),
+            runs,
+            mean: Duration::from_millis(mean.as_millis().try_into().unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// Gives how long a build is expected to take, if good ones have run.
+    pub fn expected(&self) -> Option<Duration> {
+        (self.runs > 0).then_some(self.mean)
+    }
+
+    /// Says whether another pace says notably more: another worker, the first good builds, or a mean that is a tenth off.
+    pub fn is_news(&self, other: &Self) -> bool {
+        let tenth = self.mean / 10;
+        self.worker != other.worker
+            || (self.runs != other.runs && other.runs < 3)
+            || other.mean > self.mean + tenth
+            || other.mean + tenth < self.mean
+    }
+}
+
+/// How a worker fares: its last builds since something went wrong by its own fault. Empty while nothing does.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Rating {
+    /// Its last builds, the oldest first.
+    pub recent: Vec<Rated>,
+    /// How often in a row it was quarantined: the next one lasts longer.
+    pub quarantines: u32,
+}
+
+/// A build that ended on a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rated {
+    /// Which.
+    pub build: BuildId,
+    /// Whether it ended for infrastructure's sake.
+    pub failed: bool,
 }
 
 /// A token by which workers join. The secret itself is shown once, when it is made, and is kept nowhere.

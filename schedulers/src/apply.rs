@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use gristmill_model::{
-    Build, BuildId, BuildState, BuilderName, Buildset, BuildsetId, Cause, Change, Edge, Event, EventBody, Incident,
-    IncidentId, Outcome, RefName, RepositoryName, Request, RequestId, RequestState, Revoked, Timestamp, Verdict,
-    VerdictKind, mutant,
+    Build, BuildId, BuildState, BuilderName, BuilderOnBranch, Buildset, BuildsetId, Cause, Change, Edge, Event,
+    EventBody, Incident, IncidentId, Outcome, RefName, RepositoryName, Request, RequestId, RequestState, Revoked,
+    Timestamp, Verdict, VerdictKind, mutant,
 };
 
 use crate::state::{HeldChange, OpenBuild, Standing, State, Timer, Tip, UpstreamDone};
@@ -30,6 +30,7 @@ impl State {
             | E::CatalogRefused { .. }
             | E::DeliveryRead { .. }
             | E::ReportRefused { .. }
+            | E::WorkerAiling { .. }
             | E::MessageDelivered { .. }
             | E::MessageClaimed { .. }
             | E::MessageDeferred { .. }
@@ -139,7 +140,12 @@ impl State {
                 self.instance = *instance;
                 self.last = *last;
             }
-            E::RetentionRan { recipes, .. } => self.recipes.retain(|digest, _| !recipes.contains(digest)),
+            E::RetentionRan { recipes, standings, .. } => {
+                self.recipes.retain(|digest, _| !recipes.contains(digest));
+                for BuilderOnBranch { builder, branch } in standings {
+                    self.standings.remove(&(builder.clone(), branch.clone()));
+                }
+            }
             E::DoctorFound { check, detail } => {
                 self.findings.insert(check.clone(), detail.clone());
             }
@@ -159,7 +165,14 @@ impl State {
                     worker.holds.remove(kind);
                 }
             }
+            E::WorkerRated { worker, rating } => {
+                self.ratings.insert(worker.clone(), rating.clone());
+            }
+            E::BuilderPaced { builder, pace } => {
+                self.paces.insert(builder.clone(), pace.clone());
+            }
             E::WorkerForgotten { worker, .. } => {
+                self.ratings.remove(worker);
                 self.workers.remove(worker);
             }
             E::TokenMade { token } => {
@@ -169,6 +182,9 @@ impl State {
                 if let Some(token) = self.tokens.get_mut(token) {
                     token.revoked = Some(Revoked { at, by: by.clone() });
                 }
+            }
+            E::TokenDropped { token } => {
+                self.tokens.remove(token);
             }
             E::WorkerLeft { worker, .. } => {
                 if let Some(worker) = self.workers.get_mut(worker) {

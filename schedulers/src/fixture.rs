@@ -171,12 +171,12 @@ impl World {
     /// Lets everything happen that is due before `clock`.
     fn until(&mut self, clock: Duration) {
         let goal = Timestamp::from_seconds(START).after(clock);
-        while let Some(due) = next_due(&self.catalog, &self.state).filter(|due| *due <= goal) {
+        while let Some(due) = next_due(&self.catalog, &self.state, self.now).filter(|due| *due <= goal) {
             assert!(due >= self.now, "something was due at {due} and did not happen");
             let stuck = due == self.now;
             self.now = due;
             self.turn(vec![Input::Tick]);
-            assert!(!stuck || next_due(&self.catalog, &self.state) != Some(due), "it is due again and again");
+            assert!(!stuck || next_due(&self.catalog, &self.state, self.now) != Some(due), "it is due again and again");
         }
         self.now = goal;
     }
@@ -285,7 +285,7 @@ impl World {
 
     fn why(&mut self, request: &str) {
         let id = gristmill_model::RequestId(request.parse().expect("a number"));
-        let reasons = explain(&self.state, id).unwrap_or_default();
+        let reasons = explain(&self.catalog, &self.state, id, self.now).unwrap_or_default();
         let sentences: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         let clock = self.clock();
         writeln!(self.said, "{clock} request {id}: {}", sentences.join("; also ")).expect("text grows");

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use gristmill_model::protocol::{Hello, Report, Welcome};
 use gristmill_model::{
-    BuildId, BuildsetId, Catalog, ChangeId, DeliveryId, Digest, Hold, HoldKind, Message, MessageId, RefName,
-    RepositoryName, RequestId, Revision, SchedulerName, Seq, Sighting, Timestamp, Token, TokenId, WorkerName,
+    BuildId, BuilderOnBranch, BuildsetId, Catalog, ChangeId, DeliveryId, Digest, Hold, HoldKind, Message, MessageId,
+    RefName, RepositoryName, RequestId, Revision, SchedulerName, Seq, Sighting, Timestamp, Token, TokenId, WorkerName,
 };
 
 /// Something that somebody wants the engine to know or to do.
@@ -111,6 +111,13 @@ pub enum Input {
         /// Who says so.
         by: String,
     },
+    /// A worker of a provider exists no longer: its token and what is known of it may go.
+    Dismiss {
+        /// Which.
+        worker: WorkerName,
+        /// Its token.
+        token: TokenId,
+    },
     /// A token by which workers join is made.
     MakeToken {
         /// It, without its secret.
@@ -177,6 +184,8 @@ pub enum Input {
         deleted: BTreeMap<String, u64>,
         /// Recipes that no stored request refers to any more.
         recipes: Vec<Digest>,
+        /// Standings on branches that have been gone for long.
+        standings: Vec<BuilderOnBranch>,
     },
     /// The service looked at itself: every check that there is, with what it came to.
     Examine {

@@ -4,6 +4,7 @@
 //! and on nothing else, so that it can be simulated, replayed and explained.
 
 mod apply;
+mod care;
 pub mod create;
 pub mod cron;
 pub mod decide;
@@ -11,6 +12,7 @@ pub mod explain;
 pub mod finding;
 pub mod input;
 pub mod judge;
+pub mod latent;
 pub mod order;
 pub mod people;
 pub mod place;
@@ -23,6 +25,8 @@ pub mod standing;
 pub mod state;
 pub mod timed;
 pub mod turn;
+pub mod watch;
+pub mod window;
 pub mod worker;
 
 pub use decide::{close, decide, next_due};

@@ -211,7 +211,8 @@ fn cancel_request(turn: &mut Turn<'_>, id: RequestId, by: &str, reached: &mut Re
 /// Asks for a build's end; the buildset that its step waits for goes with it (S12).
 fn cancel_build(turn: &mut Turn<'_>, id: BuildId, by: &str, reached: &mut Reached) {
     let Some(open) = turn.state.builds.get(&id).cloned() else { return };
-    if open.build.cancel.is_some() {
+    // What is only handed over may still be ended for good.
+    if open.build.cancel.is_some() && !open.build.is_handed_over() {
         return;
     }
     reached.builds += 1;

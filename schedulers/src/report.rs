@@ -9,6 +9,7 @@ use gristmill_model::{
     WorkerName, mutant,
 };
 
+use crate::care;
 use crate::create::{self, Given};
 use crate::input::Denial;
 use crate::people;
@@ -179,6 +180,7 @@ fn finished(turn: &mut Turn<'_>, open: &OpenBuild, outcome: Outcome, cause: Opti
             // It was over before the worker was told: what happened is what counts.
             end(turn, open, outcome, cause, format!("{summary} (ended before it could be cancelled for {by})"), false);
         }
+        (Some(_), _) if open.build.is_handed_over() => hand_over(turn, open, summary),
         (Some(by), _) => {
             end(turn, open, Outcome::Cancelled, Some(Cause::Person), format!("cancelled by {by}"), false);
         }
@@ -204,7 +206,9 @@ fn failed_trigger(turn: &Turn<'_>, open: &OpenBuild) -> Option<(Outcome, String)
 /// Ends an attempt that says nothing about the code: tries again, unless all attempts are used up.
 pub(crate) fn attempt_failed(turn: &mut Turn<'_>, open: &OpenBuild, cause: Cause, summary: String) {
     let retries_max = create::of_build(turn, &open.build).map_or(0, |(_, recipe)| recipe.retries_max);
-    if open.build.cancel.is_some() {
+    if open.build.is_handed_over() {
+        hand_over(turn, open, summary);
+    } else if open.build.cancel.is_some() {
         end(turn, open, Outcome::Cancelled, Some(Cause::Person), summary, false);
     } else if mutant::is_on(21) {
         end(turn, open, Outcome::Retry, Some(cause), summary, false);
@@ -215,6 +219,13 @@ pub(crate) fn attempt_failed(turn: &mut Turn<'_>, open: &OpenBuild, cause: Cause
         let summary = format!("{summary}; all {attempts} attempts ended so");
         end(turn, open, Outcome::Exception, Some(cause), summary, false);
     }
+}
+
+/// Ends an attempt that was to end because its worker goes. It is tried again in any case, also where all attempts that
+/// trouble allows are used up: a drain must never fail a build. It counts as an attempt all the same.
+fn hand_over(turn: &mut Turn<'_>, open: &OpenBuild, summary: String) {
+    let summary = format!("handed over, because {} is drained ({summary})", open.build.worker);
+    end(turn, open, Outcome::Retry, Some(Cause::Policy), summary, !mutant::is_on(121));
 }
 
 /// Ends a build: its open steps, what it waits for, its request, its builder's standing, its graph.
@@ -233,6 +244,7 @@ pub fn end(
     }
     let origin = create::of_build(turn, &open.build).map(|(buildset, recipe)| (buildset.clone(), recipe.clone()));
     turn.emit(EventBody::BuildFinished { build, outcome, cause, summary, retry });
+    care::ended(turn, &open.build, outcome, cause);
     // The build is gone by now, so that the child's end wakes nobody (S12).
     if let Some(child) = open.waits_for.filter(|_| !mutant::is_on(25)) {
         people::cancel_buildset(turn, child, "the end of the build that waited for it");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use gristmill_model::{
     Build, BuildId, BuilderName, Buildset, BuildsetId, ChangeId, Digest, Edge, Incident, IncidentId, InstanceEpoch,
-    LastIds, Outcome, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet,
-    Timestamp, Token, TokenId, Worker, WorkerName,
+    LastIds, Outcome, Pace, Rating, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq,
+    StampSet, Timestamp, Token, TokenId, Worker, WorkerName,
 };
 
 /// Everything open. `BTreeMap` throughout, so that iteration never depends on chance.
@@ -47,6 +47,10 @@ pub struct State {
     pub builds: BTreeMap<BuildId, OpenBuild>,
     /// Workers known.
     pub workers: BTreeMap<WorkerName, Worker>,
+    /// Where each builder's newest checkout is, and how long its builds take.
+    pub paces: BTreeMap<BuilderName, Pace>,
+    /// How workers fare that had trouble lately.
+    pub ratings: BTreeMap<WorkerName, Rating>,
     /// Tokens by which workers join, revoked ones included.
     pub tokens: BTreeMap<TokenId, Token>,
     /// What the last telling build said of a builder on a branch.

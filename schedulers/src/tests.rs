@@ -553,7 +553,7 @@ fn waiting_requests_say_what_they_wait_for() {
             00:01 build 1 test on w1 (attempt 1)
             00:02 request 1: waits for test (running)
             00:02 request 2: build 1 runs on w1
-            00:02 request 3: no worker can ever run this: needs gpu=yes; w1 has nothing
+            00:02 request 3: no worker can ever run this: needs gpu=yes; w1 has no gpu
             00:03 buildset 2 app@a2 [ship test train]
             00:03 quick on change 2: built buildset 2: every field of the rule matches
             00:04 request 5: the workers that can are busy (builds 1), 2. in line

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gristmill_model::protocol::{Hello, Welcome};
 use gristmill_model::{
-    Admits, BuildId, Cause, EventBody, Hold, HoldKind, Timestamp, Token, TokenId, Worker, WorkerName, mutant,
+    Admits, Build, BuildId, Cause, EventBody, Hold, HoldKind, Timestamp, Token, TokenId, Worker, WorkerName, mutant,
 };
 
 use crate::create;
@@ -72,7 +72,7 @@ fn admit(turn: &Turn<'_>, hello: &Hello) -> Result<(), Denial> {
     let Some(id) = &hello.token else { return Ok(()) };
     let refuse = |why: String| Err(Denial::NotNow { why });
     let Some(token) = turn.state.tokens.get(id) else { return refuse(format!("there is no token {id}")) };
-    if let Some(revoked) = &token.revoked {
+    if let Some(revoked) = token.revoked.as_ref().filter(|_| !mutant::is_on(115)) {
         return refuse(format!("token {id} was revoked by {}", revoked.by));
     }
     if token.expires_at.is_some_and(|at| at <= turn.now) {
@@ -84,7 +84,7 @@ fn admit(turn: &Turn<'_>, hello: &Hello) -> Result<(), Denial> {
                 && worker.name != hello.worker
                 && (worker.connected || has_builds(turn, worker))
         });
-        if others.count() >= usize::try_from(*max).unwrap_or(usize::MAX) {
+        if others.count() >= usize::try_from(*max).unwrap_or(usize::MAX) && !mutant::is_on(114) {
             return refuse(format!("pool {pool} is full: it has {max} workers"));
         }
     }
@@ -133,7 +133,8 @@ fn join(turn: &mut Turn<'_>, hello: &Hello) {
 pub fn unheard(turn: &mut Turn<'_>, worker: &WorkerName, silent: Duration) {
     let is_lost = |open: &&OpenBuild| {
         let window = create::of_build(turn, &open.build).map(|(_, recipe)| recipe.orphan_window());
-        open.build.worker == *worker && window.is_some_and(|window| silent >= window)
+        let is_over = |window: Duration| silent >= if mutant::is_on(110) { window / 2 } else { window };
+        open.build.worker == *worker && window.is_some_and(is_over)
     };
     let lost: Vec<BuildId> = turn.state.builds.values().filter(is_lost).map(|open| open.build.id).collect();
     for build in lost {
@@ -224,7 +225,7 @@ pub fn free(turn: &mut Turn<'_>, worker: WorkerName, kind: Option<HoldKind>, by:
 /// If there is no such worker, it is there, or it has builds.
 pub fn forget(turn: &mut Turn<'_>, worker: WorkerName, by: String) -> Result<(), Denial> {
     let Some(known) = turn.state.workers.get(&worker) else { return Err(no_worker(&worker)) };
-    if known.connected || has_builds(turn, known) {
+    if (known.connected || has_builds(turn, known)) && !mutant::is_on(118) {
         let why = format!("{worker} is connected, or has builds: revoke its token, or wait for its builds to be lost");
         return Err(Denial::NotNow { why });
     }
@@ -266,9 +267,27 @@ pub fn revoke_token(turn: &mut Turn<'_>, token: TokenId, by: String) -> Result<(
     Ok(())
 }
 
+/// Forgets a worker of a provider that exists no longer, with its token. What it had is lost at once: nobody runs it.
+pub fn dismiss(turn: &mut Turn<'_>, worker: WorkerName, token: TokenId) {
+    let lost = turn.state.builds.values().filter(|open| open.build.worker == worker).map(|open| open.build.id);
+    let lost: Vec<BuildId> = lost.collect();
+    for build in lost {
+        // One of those before may have ended it along with itself.
+        let Some(open) = turn.state.builds.get(&build).cloned() else { continue };
+        attempt_failed(turn, &open, Cause::Infrastructure, format!("{worker} was stopped"));
+    }
+    gone(turn, worker.clone(), "it was stopped".to_owned());
+    if turn.state.workers.contains_key(&worker) {
+        turn.emit(EventBody::WorkerForgotten { worker, by: "its provider".to_owned() });
+    }
+    if turn.state.tokens.contains_key(&token) {
+        turn.emit(EventBody::TokenDropped { token });
+    }
+}
+
 /// Ends the pauses and quarantines whose time is over.
 pub fn end_holds(turn: &mut Turn<'_>) {
-    let now = turn.now;
+    let now = if mutant::is_on(113) { Timestamp::default() } else { turn.now };
     let over = turn.state.workers.values().flat_map(|worker| {
         let over = lapsing(worker).filter(move |(_, until)| *until <= now);
         over.map(|(kind, _)| (worker.name.clone(), kind))
@@ -279,9 +298,33 @@ pub fn end_holds(turn: &mut Turn<'_>) {
     }
 }
 
-/// Gives the next moment at which a hold ends by itself.
+/// Ends the builds of workers whose drain is over: their workers are told, and their requests are tried again elsewhere.
+pub fn end_drained(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    let over = turn.state.workers.values().filter(|worker| deadline(worker).is_some_and(|until| until <= now));
+    let over: Vec<WorkerName> = over.map(|worker| worker.name.clone()).collect();
+    for worker in over {
+        for build in unasked(turn.state, &worker).collect::<Vec<_>>() {
+            turn.emit(EventBody::BuildCancelAsked { build, by: Build::HANDED_OVER.to_owned() });
+        }
+    }
+}
+
+/// Lists a worker's builds that nobody has asked to end.
+fn unasked(state: &State, worker: &WorkerName) -> impl Iterator<Item = BuildId> {
+    let of_it = state.builds.values().map(|open| &open.build).filter(move |build| build.worker == *worker);
+    of_it.filter(|build| build.cancel.is_none()).map(|build| build.id)
+}
+
+fn deadline(worker: &Worker) -> Option<Timestamp> {
+    worker.holds.get(&HoldKind::Drain).and_then(|hold| hold.until)
+}
+
+/// Gives the next moment at which a hold ends by itself, or the builds of a drained worker are to end.
 pub fn next_due(state: &State) -> Option<Timestamp> {
-    state.workers.values().flat_map(lapsing).map(|(_, until)| until).min()
+    let lapse = state.workers.values().flat_map(lapsing).map(|(_, until)| until);
+    let with_builds = state.workers.values().filter(|worker| unasked(state, &worker.name).next().is_some());
+    lapse.chain(with_builds.filter_map(deadline)).min()
 }
 
 /// Lists a worker's holds that end by themselves, and when. A drain does not: its moment is that of the builds.

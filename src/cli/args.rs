@@ -435,6 +435,9 @@ pub struct RetentionArgs {
     /// The data folder [default: gristmill-data beside the file]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The folder of logs [default: logs in the data folder]
+    #[arg(long, value_name = "DIR", env = "GRISTMILL_LOGS")]
+    pub logs: Option<PathBuf>,
 }
 
 /// What `completions` takes.

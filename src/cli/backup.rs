@@ -49,6 +49,7 @@ pub(super) fn failure(error: &KeepingError) -> Failure {
     let exit = match error {
         KeepingError::Taken { .. }
         | KeepingError::Inside { .. }
+        | KeepingError::MountPoint { .. }
         | KeepingError::OtherKind { .. }
         | KeepingError::Store(StoreError::NotEmpty { .. }) => Exit::Usage,
         KeepingError::NoDatabase { .. } | KeepingError::NoLogs { .. } | KeepingError::NoBackup { .. } => Exit::NotFound,

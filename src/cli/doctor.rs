@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<Exit, Fai
     let mut lines: Vec<Line> = Vec::new();
     let mut unsaid = Ok(());
     let subject =
-        Subject { inspector, logs: args.logs.unwrap_or_else(|| data.join("logs")), data: data.clone(), memory: None };
+        Subject { inspector, logs: args.logs.unwrap_or_else(|| data.join("logs")), data: data.clone(), running: None };
     examine(subject, Extent { is_deep: args.deep, until: None }, |line| {
         if unsaid.is_ok() && !context.global.json {
             unsaid = say(context, &line);

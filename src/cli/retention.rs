@@ -13,15 +13,16 @@ use super::serve::DATA_FOLDER;
 use crate::chain::chain;
 use crate::clock::{Clock as _, SystemClock};
 use crate::keeping::files::size;
-use crate::keeping::forecast::{self, Forecast, Rehearsal};
+use crate::keeping::forecast::{self, Forecast, Rehearsal, Subject};
 
 pub(crate) async fn run(context: &Context, args: RetentionArgs) -> Result<Exit, Failure> {
     let rules = check::load(context, &args.file)?.catalog.settings.retention;
     let data = args.data.unwrap_or_else(|| args.file.parent().unwrap_or(Path::new("")).join(DATA_FOLDER));
+    let subject = Subject { data, logs: args.logs };
     let now = SystemClock.now();
-    let seen = forecast::look(&data, &rules, now).await.map_err(|error| failure(&error))?;
+    let seen = forecast::look(&subject, &rules, now).await.map_err(|error| failure(&error))?;
     let rehearsal = if args.dry_run {
-        Some(forecast::rehearse(&data, &rules, now).await.map_err(|error| Failure::broken(chain(&error)))?)
+        Some(forecast::rehearse(&subject, &rules, now).await.map_err(|error| Failure::broken(chain(&error)))?)
     } else {
         None
     };

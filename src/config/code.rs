@@ -145,6 +145,9 @@ codes! {
     BAD_FOLDER = "G2022",
         "A folder is a relative path that stays below the build's own folder: no `/` in front, no `..` in it. Two \
          codebases cannot be checked out into one another, because cleaning one would remove the other.";
+    BAD_REQUIREMENT = "G2030",
+        "What is asked of a worker's label cannot be read. A requirement is a value, alternatives (`linux|freebsd`), a \
+         comparison of dotted numbers (`\">=12\"`, `\">=12 <14\"`), a glob (`clang-*`), or any of them with `!` in front.";
     UNKNOWN_REPOSITORY = "G2101", "No repository has this name. Repositories are named under `repositories`.";
     UNKNOWN_PROJECT = "G2102", "No project has this name. Projects are named under `projects`.";
     UNKNOWN_BUILDER = "G2103",

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gristmill_model::Catalog;
+use gristmill_model::requirement::{self, Said};
 
 use super::code;
 use super::raw::{RawBuilder, RawScheduler};
@@ -38,7 +39,10 @@ fn requirements(resolver: &mut Resolver<'_>, catalog: &Catalog) {
         for (label, wanted) in &builder.recipe.requires {
             let has = labels.get(label);
             let is_open = (has.is_none() && FOUND_OUT.contains(&label.as_str())) || wanted.contains("${matrix.");
-            if has == Some(wanted) || is_open || !said.insert((&builder.family, label, wanted)) {
+            if requirement::meets(wanted, has.map(String::as_str))
+                || is_open
+                || !said.insert((&builder.family, label, wanted))
+            {
                 continue;
             }
             let Some(raw) = raw_builder(resolver, &builder.family) else { continue };
@@ -48,9 +52,10 @@ fn requirements(resolver: &mut Resolver<'_>, catalog: &Catalog) {
                 None => format!("the built-in worker has no label `{label}`"),
             };
             let message = format!("no worker that this file knows of can run `{name}`");
-            let help = format!(
-                "builds wait until a worker with {label}={wanted} joins; for the built-in one: `gristmill: {{labels: {{{label}: {wanted}}}}}`"
-            );
+            let mut help = format!("builds wait until a worker with {} joins", Said(label, wanted));
+            if !wanted.contains(['|', '!', '*', '?', '<', '>', '=']) {
+                help += &format!("; for the built-in one: `gristmill: {{labels: {{{label}: {wanted}}}}}`");
+            }
             resolver.report.say(code::CANNOT_RUN, span, message, label_text, help);
         }
     }

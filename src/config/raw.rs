@@ -65,6 +65,35 @@ shape! {
         may "notifiers" => notifiers: Named<RawNotifier>,
         /// Which happenings are told, to whom.
         may "routes" => routes: Vec<RawRoute>,
+        /// Where workers come from that exist only while they are needed, by the name of their pool.
+        may "providers" => providers: Named<RawProvider>,
+    }
+}
+
+shape! {
+    /// Workers that are started when builds wait for them, and stopped when they are idle. With neither `exec` nor `image`
+    /// they are processes on the service's own machine.
+    RawProvider as "a provider" {
+        /// Program and arguments that start, list and stop workers: asked in JSON, and answering in it.
+        may "exec" => exec: OneOrMany<Text>,
+        /// The image of a container, whose entry point is `gristmill-worker`.
+        may "image" => image: Text,
+        /// The program that runs containers, `docker` or `podman`. Default: `docker`.
+        may "engine" => engine: Text,
+        /// The labels of the workers, by which builds find them before there is any.
+        may "labels" => labels: Entries<Scalar>,
+        /// How many builds each runs at once. Default: 1.
+        may "slots" => slots: Located<i64>,
+        /// How many stay even when nothing waits. Default: 0.
+        may "min" => min: Located<i64>,
+        /// How many there are at most.
+        must "max" => max: Located<i64>,
+        /// How long one may be idle before it is stopped. Default: 10m.
+        may "idle" => idle: Located<Time>,
+        /// How long one may take until it joins. Default: 5m.
+        may "start-timeout" => start: Located<Time>,
+        /// Worker hours that may be spent within 24 hours. Default: no limit.
+        may "hours-per-day" => hours: Located<i64>,
     }
 }
 
@@ -185,7 +214,7 @@ shape! {
         may "project" => project: Text,
         /// The repository it builds from, several of them, or a map of codebases. Default: the only repository.
         may "source" => source: RawSource,
-        /// Labels that a worker must have, with their values.
+        /// Labels that a worker must have, with their values: `linux`, `linux|freebsd`, `">=12"`, `clang-*`, `"!windows"`.
         may "requires" => requires: Entries<Located<Scalar>>,
         /// Environment variables of every step.
         may "environment" => environment: Entries<Located<Scalar>>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use gristmill_model::matching::Patterns;
+use gristmill_model::requirement::Said;
 use gristmill_model::time::say_span;
 use gristmill_model::{
     Builder, Catalog, Condition, Graph, NeedMode, Node, NodeName, NotifierKind, Recipient, Repository, Route,
@@ -84,7 +85,8 @@ fn family_lines(rows: &[&Builder]) -> Vec<String> {
     let sources: Vec<_> = builder.recipe.sources.keys().map(|codebase| codebase.as_str()).collect();
     let steps: Vec<_> = builder.recipe.steps.iter().map(|step| step.name.as_str()).collect();
     let project = builder.project.as_ref().map_or_else(String::new, |project| format!(" of project {project}"));
-    let requires: Vec<_> = builder.recipe.requires.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    let requires: Vec<_> =
+        builder.recipe.requires.iter().map(|(label, wanted)| Said(label, wanted).to_string()).collect();
     let requires =
         if requires.is_empty() { String::new() } else { format!(", on workers with {}", requires.join(" ")) };
     let mut lines = vec![format!("{}{project}: {}{requires}", sources.join(" + "), steps.join(", "))];

@@ -19,6 +19,8 @@ use gristmill_schedulers::round::KeyReused;
 use gristmill_schedulers::{Input, Reply, State};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock::{Clock as _, SystemClock};
+
 pub(crate) use gristmill_schedulers::round::ANNOUNCER;
 pub use gristmill_schedulers::round::Once;
 
@@ -66,8 +68,18 @@ pub(crate) enum Letter {
     Submit(Box<Submission>),
     Look(Look),
     Fold(Box<Fold>),
-    Lead(oneshot::Sender<()>),
+    Lead(Box<Lead>),
     Follow(oneshot::Sender<()>),
+}
+
+/// Says what to begin a lead with, by the state that it begins from.
+pub(crate) type First = Box<dyn FnOnce(&State) -> Vec<Input> + Send>;
+
+/// A lead that is to begin.
+pub(crate) struct Lead {
+    pub(crate) first: First,
+    /// Hears whether it has begun.
+    pub(crate) done: oneshot::Sender<Result<(), EngineError>>,
 }
 
 /// What another master has written, on its way to a state that follows.
@@ -156,12 +168,16 @@ impl Engine {
         self.leads.clone()
     }
 
-    /// Loads the state and decides from now on.
+    /// Loads the state and decides from now on. What `first` gives is decided before anything else, all in one turn:
+    /// a master whose first input is a configuration decides nothing without it.
     ///
     /// # Errors
-    /// If the service is stopping.
-    pub(crate) async fn lead(&self) -> Result<(), EngineError> {
-        self.ask(Letter::Lead).await
+    /// If that turn was not committed: then this master does not lead.
+    pub(crate) async fn lead(
+        &self,
+        first: impl FnOnce(&State) -> Vec<Input> + Send + 'static,
+    ) -> Result<(), EngineError> {
+        self.ask(|done| Letter::Lead(Box::new(Lead { first: Box::new(first), done }))).await?
     }
 
     /// Decides nothing from now on.
@@ -224,7 +240,10 @@ impl Engine {
 
     /// Gives the reasons for where a request stands; empty if it is not open.
     pub async fn explain(&self, request: RequestId) -> Vec<Reason> {
-        let reasons = self.look(move |_, state| gristmill_schedulers::explain(state, request)).await;
+        let now = SystemClock.now();
+        let reasons = self
+            .look(move |catalog, state| gristmill_schedulers::explain(catalog, state, request, now.max(state.at)))
+            .await;
         reasons.ok().flatten().unwrap_or_default()
     }
 }

@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gristmill_model::{BuildId, Catalog, Digest, Retention, Timestamp};
+use gristmill_model::{BuildId, Catalog, Retention, Timestamp};
 use gristmill_schedulers::Input;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::steady::Steady;
 use super::{Engine, EngineError};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::keeping::{KeepingError, files};
-use crate::logs::{LogStore, ReadError as LogError};
+use crate::logs::{LogStore, OwnerError, ReadError as LogError};
 use crate::sources::git::mirror;
 use crate::store::{InUse, Noun, Order, ReadError, Store, StoreError};
 
@@ -32,6 +32,8 @@ const BATCHES_MAX: usize = 2_000;
 const PAUSE: Duration = Duration::from_millis(5);
 /// Recipes that go in one run.
 const RECIPES_MAX: u32 = 500;
+/// Standings that go in one run: each is a statement of one turn.
+const STANDINGS_MAX: u32 = 100;
 /// Builds whose rows are looked up at once.
 const BUILDS_AT_ONCE: usize = 500;
 
@@ -50,7 +52,7 @@ pub struct Retainer {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Why a run ended before its end. What it deleted stays deleted; the next one goes on.
+/// Why something was not deleted. What was stays deleted; the next run goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum RetainError {
     /// The store, while deleting.
@@ -68,6 +70,42 @@ pub enum RetainError {
     /// The engine.
     #[error("cannot tell what was deleted")]
     Engine(#[from] EngineError),
+    /// The folder of logs belongs to others.
+    #[error("no logs are deleted")]
+    Owner(#[from] OwnerError),
+    /// Some of it could not be done, and all else was.
+    #[error("{}", problems.join("; "))]
+    Unfinished {
+        /// What, and why not.
+        problems: Vec<String>,
+    },
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Ran {
+    /// How many of what were deleted.
+    pub(crate) deleted: BTreeMap<String, u64>,
+    /// What could not be done, and why not: it keeps nothing else from being done.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Ran {
+    /// Gives what was done, or notes why it was not.
+    fn note<T>(&mut self, what: &str, done: Result<T, RetainError>) -> Option<T> {
+        done.map_err(|problem| self.problems.push(format!("{what}: {}", chain(&problem)))).ok()
+    }
+
+    /// Gives what was deleted.
+    ///
+    /// # Errors
+    /// If something could not be done.
+    pub(crate) fn result(self) -> Result<BTreeMap<String, u64>, RetainError> {
+        match self.problems.is_empty() {
+            true => Ok(self.deleted),
+            false => Err(RetainError::Unfinished { problems: self.problems }),
+        }
+    }
 }
 
 impl Retainer {
@@ -85,7 +123,7 @@ impl Retainer {
             match stop.run_until_cancelled(self.once()).await {
                 Some(Ok(deleted)) if deleted.is_empty() => {}
                 Some(Ok(deleted)) => info!("retention deleted {deleted:?}"),
-                Some(Err(problem)) => warn!("retention did not come to its end: {}", chain(&problem)),
+                Some(Err(problem)) => error!("not everything that is old was deleted: {}", chain(&problem)),
                 None => return,
             }
         }
@@ -94,34 +132,47 @@ impl Retainer {
     /// Runs once, and gives how many of what were deleted. May be dropped at any time.
     ///
     /// # Errors
-    /// If something cannot be read or deleted.
+    /// If something cannot be read or deleted; everything else was by then.
     pub async fn once(&self) -> Result<BTreeMap<String, u64>, RetainError> {
         let catalog = self.engine.catalog();
-        let rules = &catalog.settings.retention;
-        let mut deleted = rows(&self.store, rules, self.clock.now(), PAUSE).await?;
+        let (rules, now) = (&catalog.settings.retention, self.clock.now());
+        let mut ran = rows(&self.store, rules, now, PAUSE).await;
         // Whoever copies the folder now must find what the copied rows speak of: then files wait for the next run.
-        if let Some(held) = files::try_hold(&self.data)? {
-            add(&mut deleted, "log folders", self.logs().await?);
-            add(&mut deleted, "mirrors", self.mirrors(&catalog, rules));
+        let held = files::try_hold(&self.data).map_err(RetainError::from);
+        if let Some(held) = ran.note("files", held).flatten() {
+            let logs = self.logs().await;
+            let logs = ran.note("logs", logs).unwrap_or(0);
+            add(&mut ran.deleted, "log folders", logs);
+            add(&mut ran.deleted, "mirrors", self.mirrors(&catalog, rules));
             drop(held);
         }
-        let recipes = self.store.reader().idle_recipes(RECIPES_MAX).await?;
-        self.tell(&deleted, recipes).await?;
-        self.store.give_back().await?;
-        Ok(deleted)
+        let told = self.tell(&ran.deleted, now.before(rules.leftovers)).await;
+        ran.note("recipes and standings", told);
+        let given = self.store.give_back().await.map_err(RetainError::from);
+        ran.note("room on the disk", given);
+        ran.result()
     }
 
-    async fn tell(&self, deleted: &BTreeMap<String, u64>, recipes: Vec<Digest>) -> Result<(), RetainError> {
-        if deleted.is_empty() && recipes.is_empty() {
-            return Ok(());
+    /// Tells what was deleted. With that go recipes that nothing refers to, and standings on branches that have been gone
+    /// since before `gone`.
+    async fn tell(&self, deleted: &BTreeMap<String, u64>, gone: Timestamp) -> Result<(), RetainError> {
+        let reader = self.store.reader();
+        let (recipes, standings) =
+            (reader.idle_recipes(RECIPES_MAX).await, reader.standings_of_gone(gone, STANDINGS_MAX).await);
+        // What was deleted is told also when neither can be read.
+        let unread = recipes.as_ref().err().or(standings.as_ref().err()).map(|problem| chain(problem));
+        let (recipes, standings) = (recipes.unwrap_or_default(), standings.unwrap_or_default());
+        if !(deleted.is_empty() && recipes.is_empty() && standings.is_empty()) {
+            self.engine.submit(Input::Retired { deleted: deleted.clone(), recipes, standings }).await?;
         }
-        self.engine.submit(Input::Retired { deleted: deleted.clone(), recipes }).await?;
-        Ok(())
+        unread.map_or(Ok(()), |problem| Err(RetainError::Unfinished { problems: vec![problem] }))
     }
 
-    /// Deletes logs whose build is gone or marked. Builds that were leased since the newest was asked for are passed
-    /// over: their rows come before their logs, but maybe after this look.
+    /// Deletes logs whose build is gone or marked, unless the folder is somebody else's. Builds that were leased since the
+    /// newest was asked for are passed over: their rows come before their logs, but maybe after this look.
     async fn logs(&self) -> Result<u64, RetainError> {
+        let (logs, name) = (self.logs.clone(), self.store.reader().installation().await?);
+        blocking(move || logs.claim(&name)).await??;
         let newest = self.store.reader().newest_build().await?;
         let logs = self.logs.clone();
         let mut there = blocking(move || logs.builds()).await??;
@@ -156,35 +207,35 @@ impl Retainer {
     }
 }
 
-/// Deletes rows, noun by noun and batch by batch, with a pause after each so that turns come first; gives how many of
-/// what were deleted.
-///
-/// # Errors
-/// If something cannot be read or deleted.
-pub(crate) async fn rows(
-    store: &Store,
-    rules: &Retention,
-    now: Timestamp,
-    pause: Duration,
-) -> Result<BTreeMap<String, u64>, RetainError> {
-    let (mut deleted, mut in_use) = (BTreeMap::new(), InUse::default());
+/// Deletes rows, noun by noun and batch by batch, with a pause after each so that turns come first. A noun that cannot be
+/// deleted keeps none of the others.
+pub(crate) async fn rows(store: &Store, rules: &Retention, now: Timestamp, pause: Duration) -> Ran {
+    let mut ran = Ran::default();
+    let mut in_use: Option<Arc<InUse>> = None;
     for noun in Noun::ALL {
-        if noun == Noun::Changes {
-            // Buildsets that went before refer to nothing any more. Configurations come after changes.
-            in_use = store.reader().in_use(now.before(rules.changes)).await?;
+        let needs_uses = matches!(noun, Noun::Changes | Noun::Catalogs);
+        if needs_uses && in_use.is_none() {
+            // Now that buildsets which are gone refer to nothing any more.
+            let read = store.reader().in_use(now.before(rules.changes)).await.map_err(RetainError::from);
+            in_use = ran.note(&format!("{noun:?}"), read).map(Arc::new);
+            if in_use.is_none() {
+                continue;
+            }
         }
-        let mut order = Order { noun, after: 0, rules: rules.clone(), now, in_use: in_use.clone() };
+        let in_use = in_use.clone().unwrap_or_default();
+        let mut order = Order { noun, after: 0, rules: rules.clone(), now, in_use };
         for _ in 0..BATCHES_MAX {
-            let retired = store.retire(order.clone()).await?;
+            let retired = store.retire(order.clone()).await.map_err(RetainError::from);
+            let Some(retired) = ran.note(&format!("{noun:?}"), retired) else { break };
             for (noun, number) in retired.deleted {
-                add(&mut deleted, &noun, number);
+                add(&mut ran.deleted, &noun, number);
             }
             let Some(next) = retired.next else { break };
             order.after = next;
             tokio::time::sleep(pause).await;
         }
     }
-    Ok(deleted)
+    ran
 }
 
 /// Gives those of `builds` whose logs are kept.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Engine, EngineError, Fold, INBOX_MAX, Letter, Once, Submission};
+use super::{Engine, EngineError, First, Fold, INBOX_MAX, Letter, Once, Submission};
 use crate::clock::Clock;
 use crate::store::{CommitError, Reader, Store, StoreError};
 
@@ -119,12 +119,10 @@ impl Task {
                 Letter::Submit(submission) => submissions.push(*submission),
                 Letter::Look(look) => look(&self.catalog(), &self.state),
                 Letter::Fold(fold) => self.fold(*fold).await,
-                Letter::Lead(done) => {
-                    self.reload().await;
-                    self.leads.send_replace(true);
-                    self.repeat_commands();
+                Letter::Lead(lead) => {
+                    let begun = self.begin_lead(lead.first).await;
                     // Whoever asked may have gone.
-                    done.send(()).ok();
+                    lead.done.send(begun).ok();
                 }
                 Letter::Follow(done) => {
                     self.leads.send_replace(false);
@@ -133,6 +131,26 @@ impl Task {
             }
         }
         submissions
+    }
+
+    /// Decides from now on, beginning with one turn of what comes first. Until that is committed nothing else is decided,
+    /// not even what is due.
+    async fn begin_lead(&mut self, first: First) -> Result<(), EngineError> {
+        self.reload().await;
+        let inputs = first(&self.state);
+        let (catalog, now) = (self.catalog(), self.options.clock.now());
+        let mut round = Round::begin(catalog, &mut self.state, now);
+        for input in inputs {
+            round.input(input, None, Recalled::default())?;
+        }
+        let rounded = round.finish(&*self.options.origin);
+        if let Err(why) = self.commit(rounded).await {
+            self.reload().await;
+            return Err(EngineError::NotCommitted { why });
+        }
+        self.leads.send_replace(true);
+        self.repeat_commands();
+        Ok(())
     }
 
     /// Runs turns until everything is decided; refuses it all if another master leads.
@@ -179,7 +197,7 @@ impl Task {
             return LOOK_AT_CLOCK_EVERY;
         }
         let now = self.options.clock.now();
-        next_due(&self.catalog(), &self.state)
+        next_due(&self.catalog(), &self.state, now)
             .map_or(LOOK_AT_CLOCK_EVERY, |due| due.since(now))
             .min(LOOK_AT_CLOCK_EVERY)
     }

@@ -112,23 +112,16 @@ impl Desk {
         given.map_err(|TooMany| Refused::Hello("too many commands waited for this worker".to_owned()))
     }
 
-    /// Takes reports. Those after one that was refused are not taken, and neither is the end of a step whose log is not
-    /// safe on the disk.
+    /// Takes reports. Those after one that was refused are not taken.
     pub async fn report(&self, worker: &WorkerName, reports: Vec<Report>) -> Result<(), Refused> {
         let leases: BTreeSet<(BuildId, i64)> = reports.iter().map(|report| (report.build, report.epoch)).collect();
         let leases = self.look_at(worker, leases).await?;
         // Submitted together, they usually share a turn; the inbox keeps their order.
-        let (mut answers, mut unsafe_log) = (Vec::with_capacity(reports.len()), None);
+        let mut answers = Vec::with_capacity(reports.len());
         for mut report in reports {
             let lease = leases.get(&report.build).filter(|lease| lease.epoch == report.epoch);
-            let sealed = match lease {
-                Some(lease) => self.seal(&report, lease).await,
-                None => Ok(()),
-            };
-            if let Err(problem) = sealed {
-                tracing::error!("the end of a step is not taken: {problem}");
-                unsafe_log = Some(Refused::NotNow(format!("the log cannot be kept: {problem}")));
-                break;
+            if let Some(lease) = lease {
+                self.seal(&report, lease).await;
             }
             cut_summary(&mut report.body);
             let input = Input::Report { worker: worker.clone(), report };
@@ -141,20 +134,31 @@ impl Desk {
         let taken = all_taken(answers).await;
         // Steps may have ended by this, and with them their logs.
         self.leases().retain(|build, _| !leases.contains_key(build));
-        taken.and(unsafe_log.map_or(Ok(()), Err))
+        taken
     }
 
     /// Makes logs durable before the end that a report tells.
-    async fn seal(&self, report: &Report, lease: &Lease) -> Result<(), String> {
+    ///
+    /// If the disk does not take it, the end is told all the same, and the doctor tells of the log. Refused, it would be
+    /// said again, and the second sync of a file that lost its pages succeeds: that would vouch for a log that is lost. A
+    /// disk that fails for good would hold up every build, for a log that decides nothing.
+    async fn seal(&self, report: &Report, lease: &Lease) {
         let steps: Vec<u32> = match report.body {
             ReportBody::StepFinished { step, .. } => vec![step],
             ReportBody::Finished { .. } => lease.open.iter().copied().collect(),
-            _ => return Ok(()),
+            _ => return,
         };
         let (logs, build, epoch) = (self.logs.clone(), report.build, report.epoch);
-        let seal = move || steps.into_iter().try_for_each(|step| logs.seal(LogAddress { build, epoch, step }));
-        let sealed = tokio::task::spawn_blocking(seal).await.map_err(|problem| problem.to_string())?;
-        sealed.map_err(|problem| chain(&problem))
+        let seal = move || {
+            for step in steps {
+                if let Err(problem) = logs.seal(LogAddress { build, epoch, step }) {
+                    tracing::error!("the log of build {build} step {step} is not safe: {}", chain(&problem));
+                }
+            }
+        };
+        if let Err(problem) = tokio::task::spawn_blocking(seal).await {
+            tracing::error!("the logs of build {build} were not made safe: {problem}");
+        }
     }
 
     /// Appends a piece to a log, and gives the log's length then.

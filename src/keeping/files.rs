@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,6 @@ use super::manifest::Entry;
 
 /// Bytes read at once.
 const PIECE: usize = 256 * 1024;
-/// Held by whoever copies the data folder's logs or deletes some: never both at once.
-pub const LOCK_FILE: &str = "keeping.lock";
 /// How long a backup waits for a deletion that is under way. One is bounded, and takes seconds.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The pause between two attempts.
@@ -33,8 +31,12 @@ impl Draft {
     /// Begins a folder that will be at `place`. What an earlier attempt left when it was killed is deleted.
     ///
     /// # Errors
-    /// If something is at `place` (an empty folder counts as nothing), or if it cannot be written beside it.
+    /// If something is at `place` (an empty folder counts as nothing), if it is a mount point, or if it cannot be written
+    /// beside it.
     pub fn begin(place: &Path) -> Result<Self, KeepingError> {
+        if is_mount_point(place).map_err(KeepingError::io("look at", place))? {
+            return Err(KeepingError::MountPoint { path: place.to_owned() });
+        }
         if !is_free(place).map_err(KeepingError::io("look at", place))? {
             return Err(KeepingError::Taken { path: place.to_owned() });
         }
@@ -67,7 +69,13 @@ impl Draft {
     /// If it cannot be written.
     pub fn publish(self) -> Result<(), KeepingError> {
         sync_folders(&self.folder)?;
-        std::fs::rename(&self.folder, &self.place).map_err(KeepingError::io("write", &self.place))?;
+        std::fs::rename(&self.folder, &self.place).map_err(|error| match error.kind() {
+            // A folder of the same disk may be mounted there, too.
+            io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices => {
+                KeepingError::MountPoint { path: self.place.clone() }
+            }
+            _ => KeepingError::io("write", &self.place)(error),
+        })?;
         if let Some(parent) = self.place.parent() {
             sync(parent)?;
         }
@@ -90,6 +98,15 @@ fn is_free(place: &Path) -> io::Result<bool> {
         Ok(metadata) if metadata.is_dir() => Ok(std::fs::read_dir(place)?.next().is_none()),
         Ok(_) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says whether another disk begins at a place: then its name cannot be given to a folder that was made beside it.
+fn is_mount_point(place: &Path) -> io::Result<bool> {
+    match std::fs::metadata(place) {
+        Ok(metadata) => Ok(metadata.is_dir() && metadata.dev() != std::fs::metadata(place.join(".."))?.dev()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -122,17 +139,19 @@ pub async fn hold(data: &Path) -> Result<File, KeepingError> {
     }
 }
 
-/// Takes the right to copy or to delete files of the data folder; `None` if somebody else has it.
+/// Takes the right to copy or to delete files of the data folder, which are never done at once; `None` if somebody else has
+/// it. The folder itself is locked: a file in it would belong to whoever was there first, such as an administrator who
+/// takes a backup, and keep the service out.
 ///
 /// # Errors
-/// If the lock's file cannot be written.
+/// If it cannot be locked.
 pub fn try_hold(data: &Path) -> Result<Option<File>, KeepingError> {
-    let path = data.join(LOCK_FILE);
-    let file = private().open(&path).map_err(KeepingError::io("write", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+    let failed = |source| KeepingError::Lock { path: data.to_owned(), source };
+    let folder = File::open(data).map_err(failed)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(KeepingError::io("lock", path)(source)),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
@@ -283,6 +302,25 @@ mod tests {
     fn sizes_are_short() {
         let sizes = [0, 999, 1000, 12_345, 99_999, 123_456, 5_000_000, 7_123_000_000].map(size);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "12.3 kB", "99.9 kB", "123 kB", "5.0 MB", "7.1 GB"]);
+    }
+
+    #[test]
+    fn a_mount_point_is_refused_with_a_hint_before_anything_is_written() {
+        let refused = Draft::begin(Path::new("/proc")).unwrap_err().to_string();
+        assert!(refused.contains("/proc is a mount point") && refused.contains("/proc/gristmill-data"), "{refused}");
+        assert!(!Path::new("/.proc.lock").exists());
+    }
+
+    #[test]
+    fn whoever_keeps_the_data_folder_leaves_no_file_that_keeps_another_user_out() {
+        let data = tempfile::tempdir().unwrap();
+        let held = try_hold(data.path()).unwrap();
+        assert!(held.is_some() && try_hold(data.path()).unwrap().is_none());
+        drop(held);
+        assert!(try_hold(data.path()).unwrap().is_some());
+        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+        let refused = try_hold(&data.path().join("nowhere")).unwrap_err().to_string();
+        assert!(refused.contains("as the user that the service runs as"), "{refused}");
     }
 
     #[test]

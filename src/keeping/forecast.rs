@@ -1,13 +1,17 @@
 //! Where the room goes: how much there is now, how fast it grows, what the rules make of it, and when the disk is full.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gristmill_model::{BuildId, Retention, Timestamp};
 
+use tempfile::TempDir;
+
 use super::backup::LOGS;
 use super::{KeepingError, files};
+use crate::chain::chain;
 use crate::engine::retain::{self, RetainError};
 use crate::logs::LogStore;
 use crate::store::usage::{self, TableUse, Usage};
@@ -16,6 +20,8 @@ use crate::store::{DATABASE_FILE, Store, copy};
 /// The time over which growth is measured.
 const WINDOW: Duration = Duration::from_secs(7 * DAY);
 const DAY: u64 = 86_400;
+/// What the names of rehearsals' folders begin with.
+const REHEARSAL: &str = ".rehearsal-";
 /// How often a database's size must be free for a rehearsal on a copy of it.
 const ROOM: u64 = 3;
 /// An installation that is younger says little about its growth.
@@ -73,11 +79,28 @@ pub fn forecast(parts: Vec<Part>, free_bytes: u64) -> Forecast {
     Forecast { parts, free_bytes, bytes_per_day, level_bytes, full_in_days }
 }
 
-/// Measures the data folder `data`, while a service may be running, and says what is to be expected.
+/// What is measured and rehearsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The folder of logs, if it is not in the data folder.
+    pub logs: Option<PathBuf>,
+}
+
+impl Subject {
+    fn logs(&self) -> PathBuf {
+        self.logs.clone().unwrap_or_else(|| self.data.join(LOGS))
+    }
+}
+
+/// Measures an installation, while its service may be running, and says what is to be expected. If logs are on another disk
+/// than the data folder, they are counted as if they were on the same.
 ///
 /// # Errors
 /// If something cannot be read.
-pub async fn look(data: &Path, rules: &Retention, now: Timestamp) -> Result<Forecast, KeepingError> {
+pub async fn look(subject: &Subject, rules: &Retention, now: Timestamp) -> Result<Forecast, KeepingError> {
+    let data = &subject.data;
     if !data.join(DATABASE_FILE).is_file() {
         return Err(KeepingError::NoDatabase { folder: data.to_owned() });
     }
@@ -86,7 +109,7 @@ pub async fn look(data: &Path, rules: &Retention, now: Timestamp) -> Result<Fore
     let lived = usage.created_at.map_or(WINDOW, |created_at| now.since(created_at));
     let window = WINDOW.min(lived).max(WINDOW_MIN);
     let mut parts: Vec<Part> = usage.tables.iter().map(|table| of_table(table, rules, window)).collect();
-    parts.push(logs(data, &usage, rules, window)?);
+    parts.push(logs(&subject.logs(), &usage, rules, window)?);
     for folder in ["git", "worker"] {
         let (count, bytes) = weigh(&data.join(folder), |_| true)?;
         parts.push(Part { what: format!("{folder}/"), count, bytes, bytes_per_day: 0, days_kept: None });
@@ -126,11 +149,11 @@ fn of_table(table: &TableUse, rules: &Retention, window: Duration) -> Part {
     }
 }
 
-fn logs(data: &Path, usage: &Usage, rules: &Retention, window: Duration) -> Result<Part, KeepingError> {
-    let folder = data.join(LOGS);
+fn logs(folder: &Path, usage: &Usage, rules: &Retention, window: Duration) -> Result<Part, KeepingError> {
+    let is_log = |path: &str| files::build_of(path).is_some();
     let first = usage.first_recent_build.unwrap_or(BuildId(i64::MAX));
-    let (count, bytes) = weigh(&folder, |_| true)?;
-    let (_, recent) = weigh(&folder, |path| files::build_of(path).is_some_and(|build| build >= first))?;
+    let (count, bytes) = weigh(folder, is_log)?;
+    let (_, recent) = weigh(folder, |path| files::build_of(path).is_some_and(|build| build >= first))?;
     let days_kept = Some(rules.logs.as_secs().div_ceil(DAY));
     Ok(Part { what: format!("{LOGS}/"), count, bytes, bytes_per_day: per_day(recent, window), days_kept })
 }
@@ -164,32 +187,76 @@ pub struct Rehearsal {
 ///
 /// # Errors
 /// If the copy cannot be made or something cannot be read.
-pub async fn rehearse(data: &Path, rules: &Retention, now: Timestamp) -> Result<Rehearsal, RetainError> {
+pub async fn rehearse(subject: &Subject, rules: &Retention, now: Timestamp) -> Result<Rehearsal, RetainError> {
+    let (data, logs) = (&subject.data, subject.logs());
     if !data.join(DATABASE_FILE).is_file() {
         return Err(KeepingError::NoDatabase { folder: data.to_owned() }.into());
     }
     let file = data.join(DATABASE_FILE);
     let size = std::fs::metadata(&file).map_err(KeepingError::io("look at", &file))?.len();
+    remove_rehearsals(data);
     refuse_without_room(data, size, free_bytes(data)?)?;
-    let folder = tempfile::Builder::new()
-        .prefix(".rehearsal-")
-        .tempdir_in(data)
-        .map_err(|error| KeepingError::io("write in", data)(error))?;
+    let (folder, held) = begin_rehearsal(data)?;
     copy::copy(data, &folder.path().join(DATABASE_FILE)).await?;
     let store = Store::open(folder.path()).await?;
-    let deleted = retain::rows(&store, rules, now, Duration::ZERO).await?;
-    let there = LogStore::new(data.join(LOGS)).builds()?;
+    let deleted = retain::rows(&store, rules, now, Duration::ZERO).await.result()?;
+    let there = LogStore::new(&logs).builds()?;
     let kept: BTreeSet<BuildId> = retain::kept_logs(&store, &there).await?;
     let newest = store.reader().newest_build().await?;
     let goes = |path: &str| files::build_of(path).is_some_and(|build| build <= newest && !kept.contains(&build));
-    let (_, log_bytes) = weigh(&data.join(LOGS), goes)?;
+    let (_, log_bytes) = weigh(&logs, goes)?;
     store.close().await;
+    drop((folder, held));
     Ok(Rehearsal { deleted, log_bytes })
+}
+
+/// Makes the folder of a rehearsal; it is locked for as long as that goes on.
+fn begin_rehearsal(data: &Path) -> Result<(TempDir, File), KeepingError> {
+    let folder = tempfile::Builder::new().prefix(REHEARSAL).tempdir_in(data);
+    let folder = folder.map_err(KeepingError::io("write in", data))?;
+    // Whoever removes what was left may have been quicker.
+    let held = files::try_hold(folder.path())?.filter(|_| folder.path().is_dir());
+    let held = held.ok_or_else(|| KeepingError::Busy { path: data.to_owned() })?;
+    Ok((folder, held))
+}
+
+/// Removes copies that rehearsals left when they were killed. One that goes on is left alone; one that cannot be removed is
+/// said.
+pub fn remove_rehearsals(data: &Path) {
+    let Ok(entries) = std::fs::read_dir(data) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(REHEARSAL) {
+            continue;
+        }
+        let path = entry.path();
+        let removed = match files::try_hold(&path) {
+            Ok(None) => continue,
+            Ok(Some(_held)) => std::fs::remove_dir_all(&path).map_err(KeepingError::io("delete", &path)),
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = removed {
+            tracing::warn!("a rehearsal of retention was killed, and its copy stays: {}", chain(&problem));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_rehearsal_left_is_removed_and_one_that_goes_on_is_not() {
+        let data = tempfile::tempdir().unwrap();
+        let left = data.path().join(".rehearsal-AbC123");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join(DATABASE_FILE), "a copy").unwrap();
+        let (going_on, held) = begin_rehearsal(data.path()).unwrap();
+        remove_rehearsals(data.path());
+        assert!(!left.exists() && going_on.path().is_dir());
+        drop(held);
+        remove_rehearsals(data.path());
+        assert!(!going_on.path().exists());
+    }
 
     fn part(bytes: u64, bytes_per_day: u64, days: Option<u64>) -> Part {
         Part { what: "event".to_owned(), count: 1, bytes, bytes_per_day, days_kept: days }

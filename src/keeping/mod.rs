@@ -45,6 +45,25 @@ pub enum KeepingError {
         /// The place.
         path: PathBuf,
     },
+    /// The place to write to is where a disk is mounted.
+    #[error(
+        "{} is a mount point, whose name cannot be given to a folder that is complete: name a folder inside it, such as \
+         {}/gristmill-data",
+        path.display(), path.display()
+    )]
+    MountPoint {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The data folder cannot be kept from being changed meanwhile.
+    #[error("cannot lock the folder {}: run this as the user that the service runs as", path.display())]
+    Lock {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The place to write to lies inside what is copied.
     #[error("{} lies in the data folder, and would be lost with it: give a place outside", path.display())]
     Inside {

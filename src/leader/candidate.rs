@@ -19,6 +19,8 @@ pub struct Candidate {
     is_alone: bool,
     /// What was seen last, and when it was first seen so.
     seen: Option<(Leader, Duration)>,
+    /// Whether it has looked since its start.
+    has_looked: bool,
 }
 
 /// What to do now.
@@ -33,7 +35,22 @@ pub enum Advice {
 impl Candidate {
     /// Makes the candidate called `master`. `is_alone` says that no other master can be there.
     pub fn new(master: &str, is_alone: bool) -> Self {
-        Self { master: master.to_owned(), is_alone, seen: None }
+        Self { master: master.to_owned(), is_alone, seen: None, has_looked: false }
+    }
+
+    /// Says whether somebody else is called as it is: its name leads, by a lead that it has not taken since its start.
+    /// `own` is what it last tried to take, of that epoch and with that address.
+    ///
+    /// At its first look that was its predecessor, or an other of which it does not know yet.
+    pub fn has_namesake(&self, leader: &Leader, own: (i64, &str)) -> bool {
+        let (epoch, address) = own;
+        let is_new = self.has_looked && leader.master == self.master && leader.epoch != epoch;
+        is_new && (epoch != 0 || leader.address != address)
+    }
+
+    /// Has another name from now on.
+    pub fn rename(&mut self, master: &str) {
+        master.clone_into(&mut self.master);
     }
 
     /// Gives its name.
@@ -51,6 +68,7 @@ impl Candidate {
     /// A master that finds its own name knows that its predecessor is dead: only one process at a time has the data
     /// folder that the name is kept in.
     pub fn look(&mut self, leader: &Leader, now: Duration) -> Advice {
+        self.has_looked = true;
         let since = match &self.seen {
             Some((seen, since)) if seen == leader => *since,
             _ => {
@@ -100,6 +118,19 @@ mod tests {
         candidate.forget();
         assert_eq!(advice(&mut candidate, &leader(1, "a", 5), 130), Advice::Follow);
         assert_eq!(advice(&mut candidate, &leader(1, "a", 5), 150), Advice::Take);
+    }
+
+    #[test]
+    fn who_leads_under_its_name_without_it_is_a_namesake() {
+        let mut candidate = Candidate::new("b", false);
+        assert!(!candidate.has_namesake(&leader(7, "b", 3), (0, "here")), "its predecessor, for all it knows");
+        advice(&mut candidate, &leader(7, "b", 3), 0);
+        assert!(!candidate.has_namesake(&leader(8, "b", 0), (8, "here")), "that was itself");
+        assert!(candidate.has_namesake(&leader(9, "b", 0), (8, "here")), "it was deposed by its own name");
+        assert!(candidate.has_namesake(&leader(8, "b", 0), (0, "here")), "that one is elsewhere");
+        assert!(!candidate.has_namesake(&leader(9, "a", 0), (8, "here")));
+        candidate.rename("c");
+        assert_eq!(advice(&mut candidate, &leader(9, "b", 0), 1), Advice::Follow);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Looks who leads, takes the lead when nobody does, and shows that it lives while it has it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::candidate::{Advice, BEAT_EVERY, Candidate, FENCE};
+use super::name;
 use crate::store::{Claim, Leader, Store, StoreError};
 
 /// Who leads, as this master saw it last. Cheap to clone.
@@ -56,17 +58,20 @@ pub struct Keeper {
     claim: Claim,
     leadership: Leadership,
     started: Instant,
-    /// The epoch of the lead that it has or had last.
+    /// The epoch of the lead that it has or had last, or may have taken; 0 if there is none.
     epoch: i64,
+    /// Where its name is kept.
+    name_file: PathBuf,
     /// Whether it takes the lead once although the logs of before are in another folder.
     forgets_logs: bool,
 }
 
 impl Keeper {
-    /// Makes it for a master that would lead.
-    pub fn new(store: Arc<Store>, claim: Claim, leadership: Leadership) -> Self {
+    /// Makes it for a master that would lead, and whose name is kept in `name_file`.
+    pub fn new(store: Arc<Store>, claim: Claim, leadership: Leadership, name_file: PathBuf) -> Self {
         let candidate = Candidate::new(&claim.master, !store.is_shared());
-        Self { store, candidate, claim, leadership, started: Instant::now(), epoch: 0, forgets_logs: false }
+        let started = Instant::now();
+        Self { store, candidate, claim, leadership, started, epoch: 0, name_file, forgets_logs: false }
     }
 
     /// Lets it take the lead once although the logs of before are in another folder.
@@ -106,15 +111,21 @@ impl Keeper {
                 return Err(problem);
             }
         };
+        if self.store.is_shared() && self.candidate.has_namesake(&seen, (self.epoch, &self.claim.address)) {
+            self.part_from_namesake(&seen);
+        }
         let advice = self.candidate.look(&seen, self.started.elapsed());
         let (before, epoch) = (seen.master.clone(), seen.epoch + 1);
         self.leadership.note(seen.clone());
         if advice == Advice::Follow || !self.may_take(&seen) {
             return Ok(false);
         }
+        // It may be taken although no answer comes.
+        self.epoch = epoch;
         let is_taken = self.store.take_lead(&seen, &self.claim).await?;
-        if is_taken {
-            self.epoch = epoch;
+        if !is_taken {
+            self.epoch = 0;
+        } else {
             self.forgets_logs = false;
             let Claim { master, address, logs } = self.claim.clone();
             self.leadership.note(Leader { epoch, master, address, beat: 0, logs });
@@ -124,6 +135,24 @@ impl Keeper {
             }
         }
         Ok(is_taken)
+    }
+
+    /// Takes a fresh name: two masters of one name would take each other for their own predecessor, and depose each other
+    /// without end.
+    fn part_from_namesake(&mut self, seen: &Leader) {
+        let name = name::fresh();
+        error!(
+            "another master, at {}, has the name of this one, {}: one data folder is a copy of the other. This master is \
+             called {name} from now on; every master needs a data folder that was never another's",
+            if seen.address.is_empty() { "an unknown address" } else { &seen.address },
+            seen.master,
+        );
+        if let Err(problem) = name::keep(&self.name_file, &name) {
+            error!("the new name cannot be kept in {}: {problem}", self.name_file.display());
+        }
+        self.candidate.rename(&name);
+        self.claim.master = name;
+        self.epoch = 0;
     }
 
     /// Keeps the lead until it is lost: beats, and gives it up by itself when no beat was acknowledged for so long that

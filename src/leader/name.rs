@@ -26,23 +26,32 @@ pub fn of(folder: &Path, file: &str) -> io::Result<String> {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
         Err(problem) => return Err(problem),
     }
-    let name = new();
-    let mut made = File::create(&file)?;
-    made.write_all(format!("{name}\n").as_bytes())?;
-    made.sync_all()?;
+    let name = fresh();
+    keep(&file, &name)?;
     Ok(name)
 }
 
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(|c| c.is_ascii_graphic())
-}
-
-fn new() -> String {
+/// Makes a name that nobody has.
+pub fn fresh() -> String {
     let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default();
     let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(63).collect();
     // A hash map's keys are the system's chance, which is all that is asked for here.
     let chance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
     format!("{}-{chance:016x}", if host.is_empty() { "master" } else { &host })
+}
+
+/// Keeps a name in a file, instead of the one that is there.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn keep(file: &Path, name: &str) -> io::Result<()> {
+    let mut made = File::create(file)?;
+    made.write_all(format!("{name}\n").as_bytes())?;
+    made.sync_all()
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(|c| c.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -20,6 +20,17 @@ pub struct Known {
     pub last_step: Option<i64>,
     /// Whether everything that it printed must be there. Of others the end may be missing.
     pub is_whole: bool,
+    /// Whether its logs may be deleted at any moment.
+    pub is_retired: bool,
+}
+
+/// A log that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Whose it is.
+    pub build: i64,
+    /// What is wrong, in a sentence.
+    pub what: String,
 }
 
 /// The logs of one build.
@@ -78,33 +89,47 @@ pub struct Closely {
     pub may_be_retired: bool,
 }
 
-/// Gives a sentence on each log that is not as it should be.
+/// Says which logs are not as they should be. Some may have been deleted while they were looked at: [`still`] tells once the
+/// builds were asked about again.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub fn look(kept: &[Kept], known: &BTreeMap<i64, Known>, closely: Closely) -> io::Result<Vec<String>> {
+pub fn look(kept: &[Kept], known: &BTreeMap<i64, Known>, closely: Closely) -> io::Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for Kept { folder, build, logs } in kept {
+        let mut say = |what: String| problems.push(Problem { build: *build, what });
         let Some(known) = known.get(build) else {
             if !closely.may_be_retired {
-                problems.push(format!("there are logs of build {build}, and no such build"));
+                say(format!("there are logs of build {build}, and no such build"));
             }
             continue;
         };
+        if known.is_retired {
+            continue;
+        }
         for (epoch, step) in logs {
             let called = format!("the log of step {step} of build {build}");
             if *epoch != known.epoch {
-                problems.push(format!("{called} is of epoch {epoch}, and the build is of epoch {}", known.epoch));
+                say(format!("{called} is of epoch {epoch}, and the build is of epoch {}", known.epoch));
             } else if !known.is_whole {
                 // Its end comes yet, or never will.
             } else if known.last_step.is_none_or(|last| *step > last) {
-                problems.push(format!("{called} is there, and the build began no such step"));
+                say(format!("{called} is there, and the build began no such step"));
             } else if let Some(problem) = look_at(&folder.join(format!("{epoch}-{step}")), closely.every_byte)? {
-                problems.push(format!("{called} {problem}"));
+                say(format!("{called} {problem}"));
             }
         }
     }
     Ok(problems)
+}
+
+/// Gives what is wrong still, by what is known of the builds now: their logs may have been deleted meanwhile.
+pub fn still(problems: Vec<Problem>, known: &BTreeMap<i64, Known>, closely: Closely) -> Vec<String> {
+    let stays = |problem: &Problem| match known.get(&problem.build) {
+        Some(known) => !known.is_retired,
+        None => !closely.may_be_retired,
+    };
+    problems.into_iter().filter(stays).map(|problem| problem.what).collect()
 }
 
 /// Looks at one log: its index, its length, and what is in it.
@@ -114,7 +139,12 @@ fn look_at(path: &Path, every_byte: bool) -> io::Result<Option<String>> {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Some("has no index".to_owned())),
         Err(problem) => return Err(problem),
     };
-    let files = Files { log: File::open(path.with_extension("log"))?, index };
+    let log = match File::open(path.with_extension("log")) {
+        Ok(log) => log,
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Some("is gone".to_owned())),
+        Err(problem) => return Err(problem),
+    };
+    let files = Files { log, index };
     let (log_bytes, index_bytes) = (files.log.metadata()?.len(), files.index.metadata()?.len());
     let frames = index_bytes / RECORD_BYTES;
     if index_bytes % RECORD_BYTES != 0 || sound_records(&files, log_bytes)? != frames {
@@ -151,7 +181,7 @@ mod tests {
     use super::*;
     use crate::logs::LogStore;
 
-    const KNOWN: Known = Known { epoch: 1, last_step: Some(0), is_whole: true };
+    const KNOWN: Known = Known { epoch: 1, last_step: Some(0), is_whole: true, is_retired: false };
 
     /// Keeps two pieces of one log, damages its folder, and gives what is said of it.
     fn check(known: &[(i64, Known)], damage: impl FnOnce(&Path), wanted: &[&str]) {
@@ -170,7 +200,8 @@ mod tests {
         let kept = list_kept(folder.path(), 2).unwrap();
         let known: BTreeMap<i64, Known> = known.iter().copied().collect();
         let closely = Closely { every_byte: true, may_be_retired: false };
-        assert_eq!(look(&kept, &known, closely).unwrap(), wanted);
+        let problems = look(&kept, &known, closely).unwrap();
+        assert_eq!(still(problems, &known, closely), wanted);
     }
 
     fn write(file: &Path, bytes: &[u8], at: u64) {
@@ -194,6 +225,21 @@ mod tests {
         let other = Known { epoch: 2, ..KNOWN };
         let said = "the log of step 0 of build 2007 is of epoch 1, and the build is of epoch 2";
         check(&[(2007, other)], |_| {}, &[said]);
+    }
+
+    #[test]
+    fn what_retention_deletes_at_this_moment_is_no_problem() {
+        let index_gone = |folder: &Path| std::fs::remove_file(folder.join("1-0.idx")).unwrap();
+        check(&[(2007, Known { is_retired: true, ..KNOWN })], index_gone, &[]);
+        check(&[(2007, KNOWN)], index_gone, &["the log of step 0 of build 2007 has no index"]);
+        // Marked, or gone with its build, between the look and the word.
+        let problems = || vec![Problem { build: 7, what: "the log of step 0 of build 7 is gone".to_owned() }];
+        let may = |may_be_retired| Closely { every_byte: false, may_be_retired };
+        let retired = BTreeMap::from([(7, Known { is_retired: true, ..KNOWN })]);
+        assert!(still(problems(), &retired, may(true)).is_empty());
+        assert!(still(problems(), &BTreeMap::new(), may(true)).is_empty());
+        assert_eq!(still(problems(), &BTreeMap::new(), may(false)).len(), 1);
+        assert_eq!(still(problems(), &BTreeMap::from([(7, KNOWN)]), may(true)).len(), 1);
     }
 
     #[test]

@@ -5,18 +5,21 @@
 //! of a log of any size is found without reading what lies before it. The index can always be made again from the log.
 //!
 //! Reading order: [`index`] (records and recovery), [`store`] (appending, following, the cache of open files), [`read`]
-//! (lines, bytes, search), [`errors`] (the line that says why), [`inspect`] (whether all of it is whole).
+//! (lines, bytes, search), [`errors`] (the line that says why), [`inspect`] (whether all of it is whole), `owner` (whose they
+//! are).
 //!
 //! Everything here blocks on files and nothing awaits: async callers that read use `spawn_blocking`.
 
 pub mod errors;
 mod index;
 pub mod inspect;
+mod owner;
 pub mod read;
 pub mod store;
 #[cfg(test)]
 mod tests;
 
 pub use errors::{Excerpt, Mark, Marks};
+pub use owner::{OWNER_FILE, OwnerError};
 pub use read::{Hit, Line, Lines, LogInfo, SearchResult};
-pub use store::{AppendError, LogStore, ReadError};
+pub use store::{AppendError, LogStore, ReadError, UnsafeLogs};

@@ -17,9 +17,12 @@ use tokio::sync::watch;
 
 use super::errors::Scan;
 use super::index::{self, Ends, Files, RECORD_BYTES};
+use crate::chain::chain;
 
 /// Logs whose files are kept open; two file descriptors each.
 const OPEN_LOGS_MAX: usize = 96;
+/// Logs that could not be made durable and are named.
+const UNSAFE_NAMED_MAX: usize = 5;
 /// Logs that may be followed at once before those that nobody follows any more are looked for.
 const WATCHED_LOGS_SWEEP: usize = 64;
 
@@ -36,6 +39,17 @@ struct Shared {
     watched: Mutex<BTreeMap<LogAddress, watch::Sender<u64>>>,
     /// Thousands of builds whose folder has a durable name.
     sealed: Mutex<BTreeSet<i64>>,
+    unsafe_logs: Mutex<UnsafeLogs>,
+}
+
+/// Logs that could not be made durable. Asking again proves nothing: a disk that has failed once to keep a file says the next
+/// time that there is nothing left to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UnsafeLogs {
+    /// How many, since the start.
+    pub count: u64,
+    /// The first ones, each a sentence.
+    pub named: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +122,7 @@ impl LogStore {
             open: Mutex::default(),
             watched: Mutex::default(),
             sealed: Mutex::default(),
+            unsafe_logs: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -179,7 +194,26 @@ impl LogStore {
     }
 
     /// Makes a log durable, when its step has ended. A log that has nothing in it is passed over.
+    ///
+    /// # Errors
+    /// If the disk does not take it; [`LogStore::unsafe_logs`] names it from then on.
     pub fn seal(&self, address: LogAddress) -> Result<(), AppendError> {
+        self.try_to_seal(address).inspect_err(|problem| {
+            let mut unsafe_logs = lock(&self.shared.unsafe_logs);
+            unsafe_logs.count += 1;
+            if unsafe_logs.named.len() < UNSAFE_NAMED_MAX {
+                let LogAddress { build, step, .. } = address;
+                unsafe_logs.named.push(format!("the log of step {step} of build {build}: {}", chain(problem)));
+            }
+        })
+    }
+
+    /// Gives the logs that could not be made durable since the start.
+    pub fn unsafe_logs(&self) -> UnsafeLogs {
+        lock(&self.shared.unsafe_logs).clone()
+    }
+
+    fn try_to_seal(&self, address: LogAddress) -> Result<(), AppendError> {
         let Some(log) = self.find(address)? else { return Ok(()) };
         for (file, kind) in [(&log.files.log, "log"), (&log.files.index, "idx")] {
             file.sync_data().map_err(|source| AppendError::Io { path: self.path(address, kind), source })?;
@@ -311,6 +345,11 @@ impl LogStore {
         if open.logs.get(&address).is_some_and(|(log, _)| Arc::strong_count(log) == 1) {
             open.logs.remove(&address);
         }
+    }
+
+    /// Gives the folder that all of them are in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.shared.folder
     }
 
     fn folder_of(&self, address: LogAddress) -> PathBuf {

@@ -295,6 +295,20 @@ fn a_full_disk_leaves_nothing_half_written() {
 }
 
 #[test]
+fn a_log_that_the_disk_does_not_keep_is_named_from_then_on() {
+    let fixture = Fixture::with(b"one\n", 4);
+    fixture.store.seal(LOG).expect("it syncs");
+    assert_eq!(fixture.store.unsafe_logs().count, 0);
+    // What is no file cannot be synced.
+    let other = LogAddress { step: 1, ..LOG };
+    std::os::unix::fs::symlink("/dev/null", fixture.store.path(other, "log")).expect("writable");
+    fixture.store.seal(other).expect_err("it cannot be synced");
+    let told = fixture.store.unsafe_logs();
+    assert_eq!(told.count, 1);
+    assert!(told.named[0].starts_with("the log of step 1 of build 10427: cannot write"), "{told:?}");
+}
+
+#[test]
 fn more_logs_than_may_be_open_are_written_in_turn() {
     let fixture = Fixture::new();
     for round in 0..3u64 {

@@ -17,9 +17,9 @@ use super::{LOCAL_LABEL, Options, ServiceError, base_url, control, doctor, join,
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
+use crate::engine::Engine;
 use crate::engine::announce::Announcer;
 use crate::engine::retain::Retainer;
-use crate::engine::{Engine, EngineError};
 use crate::fleet::desk::Desk as WorkerDesk;
 use crate::fleet::local::LocalMaster;
 use crate::fleet::watch as fleet_watch;
@@ -65,16 +65,17 @@ impl Desk {
     /// # Errors
     /// If the engine does not take the configuration.
     pub(super) async fn begin(&self, leading: &mut Leading, loaded: Loaded) -> Result<(), ServiceError> {
-        // Until the new configuration is in force, what happens is decided by the one that is, and by no other (S22).
+        // What happened before the new configuration is in force is decided by the one that is (S22); where that cannot be
+        // read, nothing is decided before.
         self.follower().begin().await.map_err(ServiceError::Follow)?;
         // From here on everybody says hello to this master, and nobody's silence of before counts.
         self.workers.fleet.begin();
-        self.engine.lead().await?;
-        part_from_workers(&self.engine, &self.local_worker).await?;
+        let catalog = Arc::new(loaded.catalog);
+        let activate = Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text };
+        let own = self.local_worker.clone();
+        self.engine.lead(move |state| partings(state, &own).into_iter().chain([activate]).collect()).await?;
         let (engine, fleet) = (self.engine.clone(), self.workers.fleet.clone());
         leading.spawn(fleet_watch::run(engine, fleet, leading.stop.clone()));
-        let catalog = Arc::new(loaded.catalog);
-        self.engine.submit(Input::Activate { catalog: Arc::clone(&catalog), text: loaded.text }).await?;
         self.guard.set_token(control::token(&catalog).as_deref());
         let announcer = Announcer {
             engine: self.engine.clone(),
@@ -103,10 +104,25 @@ impl Desk {
             engine: self.engine.clone(),
             store: Arc::clone(&self.store),
             data: self.options.data.clone(),
-            logs: self.options.logs_folder(),
+            logs_folder: self.options.logs_folder(),
+            logs: self.workers.logs.clone(),
         };
         leading.spawn(rounds.run(leading.stop.clone()));
+        self.name_logs().await?;
         leading.spawn(self.retainer().run(leading.stop.clone()));
+        Ok(())
+    }
+
+    /// Puts this installation's name into the folder of logs, before another one can. Whose folder it is already, says so:
+    /// this one works then, and deletes nothing there.
+    async fn name_logs(&self) -> Result<(), ServiceError> {
+        let (logs, name) =
+            (self.workers.logs.clone(), self.store.reader().installation().await.map_err(ServiceError::Read)?);
+        match tokio::task::spawn_blocking(move || logs.claim(&name)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => error!("old logs are not deleted: {}", chain(&problem)),
+            Err(problem) => error!("the folder of logs was not looked at: {problem}"),
+        }
         Ok(())
     }
 
@@ -344,19 +360,13 @@ impl Following {
 
 /// Whoever was connected before has to say hello again: nothing is placed on a worker that is not there. The built-in
 /// workers of other masters are over for good, because they live only while their masters lead.
-async fn part_from_workers(engine: &Engine, own: &WorkerName) -> Result<(), EngineError> {
-    let known = |state: &State| -> Vec<(WorkerName, bool)> {
-        let known = state.workers.values().filter(|worker| worker.connected || worker.token.is_none());
-        known.map(|worker| (worker.name.clone(), worker.token.is_none())).collect()
+fn partings(state: &State, own: &WorkerName) -> Vec<Input> {
+    let known = state.workers.values().filter(|worker| worker.connected || worker.token.is_none());
+    let part = |worker: &gristmill_model::Worker| match worker.token.is_none() && worker.name != *own {
+        true => Input::Ended { worker: worker.name.clone(), why: "its master leads no longer".to_owned() },
+        false => Input::Gone { worker: worker.name.clone(), why: "the service started again".to_owned() },
     };
-    for (worker, is_built_in) in engine.look(move |_, state| known(state)).await? {
-        let input = match is_built_in && worker != *own {
-            true => Input::Ended { worker, why: "its master leads no longer".to_owned() },
-            false => Input::Gone { worker, why: "the service started again".to_owned() },
-        };
-        engine.submit(input).await?;
-    }
-    Ok(())
+    known.map(part).collect()
 }
 
 /// Says who this master is.

@@ -34,6 +34,7 @@ use crate::fleet::Fleet;
 use crate::fleet::desk::Desk as WorkerDesk;
 use crate::fleet::http::{self as fleet_http, Gate};
 use crate::fleet::watch::Stopwatch;
+use crate::keeping;
 use crate::leader::{self, Keeper, Leadership};
 use crate::logs::LogStore;
 use crate::sources::git::{Limits, location::Location, mirror};
@@ -192,6 +193,7 @@ impl Service {
             .await
             .map_err(|source| ServiceError::Listen { address: options.listen, source })?;
         let store = Store::open_database(&options.data, &options.database).await.map_err(ServiceError::Store)?;
+        keeping::forecast::remove_rehearsals(&options.data);
         Self::assemble(options, loaded, listener, Arc::new(store)).await
     }
 
@@ -220,7 +222,8 @@ impl Service {
         let claim = lead::claim(&options, address).map_err(system("without its own name in its folders"))?;
         let master = claim.master.clone();
         let mut keeper =
-            Keeper::new(Arc::clone(&store), claim, leadership.clone()).forgetting_logs(options.forget_logs);
+            Keeper::new(Arc::clone(&store), claim, leadership.clone(), options.data.join(leader::name::MASTER_FILE))
+                .forgetting_logs(options.forget_logs);
         if !options.forget_logs && !keeper.shares_logs().await.map_err(ServiceError::Store)? {
             return Err(ServiceError::LogsElsewhere { folder: options.logs_folder() });
         }
@@ -358,9 +361,8 @@ impl Service {
     /// Looks at everything that is kept, as is done from time to time, and tells what has changed.
     pub async fn examine(&self) {
         let (engine, store) = (self.engine.clone(), Arc::clone(&self.store));
-        doctor::rounds::Rounds { engine, data: self.store.folder().to_owned(), logs: self.logs_folder.clone(), store }
-            .look()
-            .await;
+        let (logs_folder, logs) = (self.logs_folder.clone(), self.retainer.logs.clone());
+        doctor::rounds::Rounds { engine, data: self.store.folder().to_owned(), logs_folder, logs, store }.look().await;
     }
 
     /// Stops everything in order. Running builds of the built-in worker end with it, and are tried again later.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use gristmill_model::{DeliveryId, EventBody, Seq};
+use gristmill_model::{DeliveryId, EventBody, Seq, Timestamp};
+use serde::Serialize;
 
-use super::database::bulk::INSERT_EVENTS;
-use super::database::{BEGIN_WRITE, Connection, Text, broken_rule, failed, is_lost, sql};
+use super::database::bulk::{INSERT_EVENTS, Sort};
+use super::database::{BEGIN_WRITE, Connection, Executed, Text, broken_rule, failed, is_lost, sql};
 use super::record::{Record, to_json};
 use super::tx::{Tx, inconsistent};
+use super::writes::Writes;
 use super::{Answer, Blob, CommitError, StoreError, Turn, rows, turn};
 
 /// Gives out the turn's numbers, on condition that nobody else has given out any. This row is the fence.
@@ -19,7 +21,6 @@ const WAIT_FOR_WRITER: Text = Text::Each {
     postgres: "SELECT seq FROM journal_head WHERE one = 1 FOR UPDATE",
 };
 const FIND_EVENT: &str = "SELECT at, body FROM event WHERE seq = $1";
-const INSERT_ANSWER: &str = "INSERT INTO answer (key, request_sha256, body, at) VALUES ($1, $2, $3, $4)";
 /// A cursor never goes back.
 const MOVE_CURSOR: &str = "INSERT INTO cursor (consumer, seq) VALUES ($1, $2)
     ON CONFLICT (consumer) DO UPDATE SET seq = excluded.seq WHERE cursor.seq <= excluded.seq";
@@ -41,12 +42,11 @@ pub(super) async fn run(connection: &mut Connection, turn: &Turn) -> Ran {
     if let Err(error) = check(turn) {
         return Ran::Known(Err(error.into()));
     }
-    if let Err(error) = connection.control(BEGIN_WRITE).await {
-        let is_lost = is_lost(&error);
-        let error = failed("begin a turn")(error);
-        return if is_lost { Ran::NotBegun(error) } else { Ran::Known(Err(error.into())) };
-    }
-    let error = match write(&mut Tx::on(connection), turn).await {
+    let moved = match begin(connection, turn).await {
+        Ok(moved) => moved,
+        Err(ran) => return ran,
+    };
+    let error = match write(&mut Tx::on(connection), turn, moved).await {
         Ok(head) => match connection.control("COMMIT").await {
             Ok(()) => return Ran::Known(Ok(head)),
             Err(error) if is_lost(&error) => return Ran::Unknown(failed("commit a turn")(error)),
@@ -54,9 +54,28 @@ pub(super) async fn run(connection: &mut Connection, turn: &Turn) -> Ran {
         },
         Err(error) => error,
     };
+    take_back(connection, error).await
+}
+
+async fn take_back(connection: &mut Connection, error: CommitError) -> Ran {
     match connection.control("ROLLBACK").await {
         Ok(()) => Ran::Known(Err(error)),
         Err(_) => Ran::Spoilt(error),
+    }
+}
+
+/// Begins the transaction and passes the fence; gives how many rows that hit.
+async fn begin(connection: &mut Connection, turn: &Turn) -> Result<u64, Ran> {
+    let count = i64::try_from(turn.events.len()).expect("the number of events was checked");
+    let pass = vec![sql(BEGIN_WRITE), sql(MOVE_HEAD).bind(count).bind(turn.expected_head.0)];
+    let Executed { written, failed: error } = connection.execute_all(pass).await;
+    let Some(error) = error else { return Ok(written.last().copied().unwrap_or(0)) };
+    let (is_lost, has_begun) = (is_lost(&error), !written.is_empty());
+    let error = failed("begin a turn")(error);
+    match (is_lost, has_begun) {
+        (true, _) => Err(Ran::NotBegun(error)),
+        (false, false) => Err(Ran::Known(Err(error.into()))),
+        (false, true) => Err(take_back(connection, error.into()).await),
     }
 }
 
@@ -81,36 +100,44 @@ pub(super) async fn is_there(connection: &mut Connection, turn: &Turn) -> Result
     Ok(row.time("at")? == turn.at && row.json::<EventBody>("body")? == *first)
 }
 
-async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Seq, CommitError> {
-    let count = i64::try_from(turn.events.len()).expect("the number of events was checked");
-    let moved = tx.any("journal_head", 1, sql(MOVE_HEAD).bind(count).bind(turn.expected_head.0)).await?;
+async fn write(tx: &mut Tx<'_>, turn: &Turn, moved: u64) -> Result<Seq, CommitError> {
     if moved != 1 {
         return Err(CommitError::HeadMoved { expected: turn.expected_head, found: find_head(tx).await? });
     }
-    // A configuration's text comes before the event that refers to it, a delivery's body after.
-    for blob in &turn.blobs {
-        if let Blob::Catalog { hash, text } = blob {
-            rows::catalog::keep_text(tx, hash, text).await?;
-        }
-    }
-    write_journal(tx, turn).await?;
-    let head = rows::write(tx, turn.expected_head, turn.at, &turn.events).await?;
-    for blob in &turn.blobs {
-        if let Blob::Delivery { id, headers, body } = blob {
-            rows::delivery::keep_body(tx, *id, headers, body).await?;
-        }
-    }
-    move_cursors(tx, &turn.cursors, head).await?;
-    keep_answers(tx, turn).await?;
+    let (writes, head) = writes_of(turn)?;
+    tx.write(writes).await?;
     Ok(head)
 }
 
-async fn write_journal(tx: &mut Tx<'_>, turn: &Turn) -> Result<(), StoreError> {
+/// Lists all that a turn writes behind the fence, and gives the new head.
+fn writes_of(turn: &Turn) -> Result<(Writes, Seq), StoreError> {
+    let mut writes = Writes::default();
+    let count = i64::try_from(turn.events.len()).expect("the number of events was checked");
+    let head = Seq(turn.expected_head.0 + count);
+    // A configuration's text comes before the event that refers to it, a delivery's body after.
+    for blob in &turn.blobs {
+        if let Blob::Catalog { hash, text } = blob {
+            rows::catalog::keep_text(&mut writes, hash, text);
+        }
+    }
+    write_journal(&mut writes, turn);
+    rows::write(&mut writes, turn.expected_head, turn.at, &turn.events);
+    for blob in &turn.blobs {
+        if let Blob::Delivery { id, headers, body } = blob {
+            rows::delivery::keep_body(&mut writes, *id, headers, body);
+        }
+    }
+    move_cursors(&mut writes, &turn.cursors, head)?;
+    keep_answers(&mut writes, turn);
+    Ok((writes, head))
+}
+
+fn write_journal(writes: &mut Writes, turn: &Turn) {
     if turn.events.is_empty() {
-        return Ok(());
+        return;
     }
     let events = sql(INSERT_EVENTS).bind(turn.expected_head.0).bind(turn.at.0).bind_list(to_json(&turn.events));
-    tx.many("event", turn.expected_head.next(), turn.events.len(), events).await
+    writes.many("event", turn.expected_head.next(), turn.events.len(), events);
 }
 
 async fn find_head(tx: &mut Tx<'_>) -> Result<Seq, StoreError> {
@@ -121,23 +148,28 @@ async fn find_head(tx: &mut Tx<'_>) -> Result<Seq, StoreError> {
     Ok(Seq(Record::of("journal_head", row).int("seq")?))
 }
 
-async fn move_cursors(tx: &mut Tx<'_>, cursors: &[(String, Seq)], head: Seq) -> Result<(), StoreError> {
+fn move_cursors(writes: &mut Writes, cursors: &[(String, Seq)], head: Seq) -> Result<(), StoreError> {
     for (consumer, seq) in cursors {
         if *seq > head {
             return Err(inconsistent("cursor", consumer, "it would be past the journal's head"));
         }
-        tx.one("cursor", consumer, sql(MOVE_CURSOR).bind(consumer.as_str()).bind(seq.0)).await?;
+        writes.one("cursor", consumer, sql(MOVE_CURSOR).bind(consumer.as_str()).bind(seq.0));
     }
     Ok(())
 }
 
-async fn keep_answers(tx: &mut Tx<'_>, turn: &Turn) -> Result<(), StoreError> {
+#[derive(Serialize)]
+struct AnswerRow<'a> {
+    key: &'a str,
+    request_sha256: &'a str,
+    body: &'a str,
+    at: Timestamp,
+}
+
+fn keep_answers(writes: &mut Writes, turn: &Turn) {
     for Answer { key, request_sha256, body } in &turn.answers {
-        let answer =
-            sql(INSERT_ANSWER).bind(key.as_str()).bind(request_sha256.as_str()).bind(body.as_str()).bind(turn.at.0);
-        tx.one("answer", key, answer).await?;
+        writes.row(Sort::Answer, key, &AnswerRow { key, request_sha256, body, at: turn.at });
     }
-    Ok(())
 }
 
 /// Refuses what no database has to be asked for.
@@ -159,9 +191,14 @@ fn check(turn: &Turn) -> Result<(), StoreError> {
         {
             return Err(inconsistent("delivery", delivery.id, "it was accepted without its body"));
         }
+        if let EventBody::BuildsetCreated { buildset, requests, .. } = body
+            && requests.iter().any(|request| request.buildset != buildset.id)
+        {
+            return Err(inconsistent("buildset", buildset.id, "one of its requests says that it belongs to another"));
+        }
     }
     Ok(())
 }
 
 #[cfg(test)]
-crate::store::database::statements![MOVE_HEAD, FIND_HEAD, WAIT_FOR_WRITER, FIND_EVENT, INSERT_ANSWER, MOVE_CURSOR];
+crate::store::database::statements![MOVE_HEAD, FIND_HEAD, WAIT_FOR_WRITER, FIND_EVENT, MOVE_CURSOR];

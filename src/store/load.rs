@@ -43,6 +43,8 @@ pub(super) async fn read(tx: &mut Tx<'_>) -> Result<State, StoreError> {
     rows::build::load_open(tx, &mut state).await?;
     rows::step::load_open(tx, &mut state).await?;
     rows::worker::load(tx, &mut state).await?;
+    rows::pace::load(tx, &mut state).await?;
+    rows::rating::load(tx, &mut state).await?;
     rows::token::load(tx, &mut state).await?;
     rows::standing::load(tx, &mut state).await?;
     rows::incident::load_open(tx, &mut state).await?;
@@ -104,6 +106,8 @@ pub(super) fn compare(memory: &State, tables: &State) -> Result<(), String> {
         needed_by,
         builds,
         workers,
+        paces,
+        ratings,
         tokens,
         standings,
         incidents,

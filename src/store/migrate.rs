@@ -37,6 +37,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(3, "instance"),
     migration!(4, "finding"),
     migration!(5, "workers"),
+    migration!(6, "unread"),
+    migration!(7, "care"),
 ];
 
 const CREATE_VERSIONS: Text = Text::Each {

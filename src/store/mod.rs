@@ -29,6 +29,7 @@ mod record;
 mod rows;
 mod tx;
 mod writer;
+mod writes;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -131,9 +132,19 @@ impl Store {
         self.writer.load().await
     }
 
-    /// Deletes one batch of what is over, old, and referred to by nothing that stays. The state does not change by it.
+    /// Deletes one piece of what is over, old, and referred to by nothing that stays. The state does not change by it.
+    ///
+    /// # Errors
+    /// If the database does not answer. What was deleted stays deleted.
     pub async fn retire(&self, order: Order) -> Result<Retired, StoreError> {
-        self.writer.retire(order).await
+        let Some(found) = retire::find(self.reader.pool(), &order).await? else {
+            return self.writer.retire(order, Vec::new()).await;
+        };
+        let mut retired = Retired { next: found.next, ..Retired::default() };
+        for batch in found.batches {
+            retired.add(self.writer.retire(order.clone(), batch).await?);
+        }
+        Ok(retired)
     }
 
     /// Gives room that deleted rows left back to the disk, a bounded piece of it, and empties the write-ahead log.

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use super::StoreError;
-use super::database::{Connection, Row, Statement, broken_rule, failed};
+use super::database::{Connection, Executed, Pool, Row, Statement, broken_rule, failed};
+use super::writes::{Expectation, Writes};
 
 /// A transaction that is under way, on the one connection that writes.
 pub(super) struct Tx<'c> {
@@ -29,16 +30,18 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// Writes exactly `count` rows of `table`, which belong to `id`, by one statement.
-    pub(super) async fn many(
-        &mut self,
-        table: &'static str,
-        id: impl Display,
-        count: usize,
-        statement: Statement,
-    ) -> Result<(), StoreError> {
-        let written = self.run(table, &id, statement).await?;
-        expect(table, id, count, written)
+    /// Writes all of a turn's rows.
+    pub(super) async fn write(&mut self, writes: Writes) -> Result<(), StoreError> {
+        let (expected, statements): (Vec<Expectation>, Vec<Statement>) = writes.finish().into_iter().unzip();
+        let Executed { written, failed: error } = self.connection.execute_all(statements).await;
+        for (expected, written) in expected.iter().zip(&written) {
+            expected.check(*written)?;
+        }
+        let Some(error) = error else { return Ok(()) };
+        match (broken_rule(&error), expected.get(written.len())) {
+            (Some(rule), Some(expected)) => Err(expected.refused(&rule)),
+            _ => Err(failed("write a turn")(error)),
+        }
     }
 
     /// Writes any number of rows of `table`, and gives how many.
@@ -64,6 +67,31 @@ impl<'c> Tx<'c> {
                 None => Err(failed("write a turn")(error)),
             },
         }
+    }
+}
+
+/// What answers questions: a transaction, or a reader's connection outside of any.
+pub(super) trait Ask {
+    /// Reads rows.
+    fn rows(
+        &mut self,
+        doing: &'static str,
+        statement: Statement,
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
+}
+
+impl Ask for Tx<'_> {
+    async fn rows(&mut self, doing: &'static str, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        Tx::rows(self, doing, statement).await
+    }
+}
+
+/// Asks beside the turns: each question sees a moment of its own.
+pub(super) struct Beside<'p>(pub(super) &'p Pool);
+
+impl Ask for Beside<'_> {
+    async fn rows(&mut self, doing: &'static str, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        statement.fetch_all(self.0).await.map_err(failed(doing))
     }
 }
 

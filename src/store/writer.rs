@@ -34,7 +34,7 @@ enum Job {
     Commit(Turn, oneshot::Sender<Result<Seq, CommitError>>),
     Load(oneshot::Sender<Result<State, StoreError>>),
     Lead(Act, oneshot::Sender<Result<bool, StoreError>>),
-    Retire(Box<Order>, oneshot::Sender<Result<Retired, StoreError>>),
+    Retire(Box<(Order, Vec<i64>)>, oneshot::Sender<Result<Retired, StoreError>>),
     GiveBack(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -85,9 +85,9 @@ impl Writer {
     }
 
     /// Retires one batch, between two turns.
-    pub(super) async fn retire(&self, order: Order) -> Result<Retired, StoreError> {
+    pub(super) async fn retire(&self, order: Order, batch: Vec<i64>) -> Result<Retired, StoreError> {
         let (done, answer) = oneshot::channel();
-        self.jobs.send(Job::Retire(Box::new(order), done)).await.map_err(|_| StoreError::Closed)?;
+        self.jobs.send(Job::Retire(Box::new((order, batch)), done)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -114,7 +114,7 @@ async fn work(mut desk: Desk, mut inbox: mpsc::Receiver<Job>) {
             Job::Commit(turn, done) => done.send(desk.commit(turn).await).is_err(),
             Job::Load(done) => done.send(desk.load().await).is_err(),
             Job::Lead(act, done) => done.send(desk.lead(act).await).is_err(),
-            Job::Retire(order, done) => done.send(desk.retire(&order).await).is_err(),
+            Job::Retire(what, done) => done.send(desk.retire(&what.0, &what.1).await).is_err(),
             Job::GiveBack(done) => done.send(desk.give_back().await).is_err(),
         };
     }
@@ -203,8 +203,8 @@ impl Desk {
         done
     }
 
-    pub(super) async fn retire(&mut self, order: &Order) -> Result<Retired, StoreError> {
-        let retired = retire::run(self.connection().await?, order).await;
+    pub(super) async fn retire(&mut self, order: &Order, batch: &[i64]) -> Result<Retired, StoreError> {
+        let retired = retire::run(self.connection().await?, order, batch).await;
         if retired.is_err() {
             // Closing it takes back what may be half done.
             self.close().await;

@@ -234,6 +234,49 @@ fn what_is_typed_wrong_gets_clear_words() {
     refused(&run(&["restore", "from", "--data", "."]), 2, "is there already");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_restore_deletes_none_of_the_logs_of_the_installation_that_goes_on() {
+    let (mut world, repositories) = World::start(SMALLEST, &["app"]).await;
+    for message in ["one", "two"] {
+        repositories[0].push("main", message, &[("Makefile", "check:\n\t@echo well\n"), ("a", message)]);
+        world.notice("app").await;
+    }
+    let folder = world.folder.path().to_owned();
+    let (backup, trial, logs) = (folder.join("backup"), folder.join("trial"), folder.join("data/logs"));
+    let configuration = folder.join("trial.yaml");
+    std::fs::write(&configuration, SHORT.replace("FOLDER", folder.to_str().unwrap())).unwrap();
+    let source = gristmill::keeping::backup::Source {
+        data: folder.join("data"),
+        configuration: configuration.clone(),
+        ..Default::default()
+    };
+    let now = Timestamp::from_seconds(1_795_518_131);
+    gristmill::keeping::take(&source, &backup, now, &mut |_| ()).await.unwrap();
+    gristmill::keeping::restore(&backup, &trial, &Database::Embedded, now, &mut |_| ()).await.unwrap();
+    assert!(!trial.join("logs/installation").exists(), "a restored folder is its own");
+
+    // Under its rules build 1 goes, and so would its logs.
+    let start = async |logs: std::path::PathBuf| {
+        let options = Options::new(configuration.clone(), trial.clone(), ([127, 0, 0, 1], 0).into());
+        let options = Options { worker: false, logs: Some(logs), forget_logs: true, ..options };
+        soon("the start", Service::start(options)).await.unwrap()
+    };
+    let service = start(logs.clone()).await;
+    let refused = service.retire().await.unwrap_err().to_string();
+    assert!(refused.contains("says that these are the logs of installation"), "{refused}");
+    assert!(refused.contains("delete that file once no service of the other one runs any more"), "{refused}");
+    assert!(service.reader().find_build(BuildId(1)).await.unwrap().is_none(), "all else was deleted");
+    soon("the stop", service.stop()).await;
+    assert!(logs.join("0/1").is_dir() && logs.join("0/2").is_dir());
+
+    // In the folder that was restored with it they go.
+    let service = start(trial.join("logs")).await;
+    assert_eq!(service.retire().await.unwrap()["log folders"], 1);
+    soon("the stop", service.stop()).await;
+    world.restart().await;
+    assert!(world.log(BuildId(1), 1).await.contains("well"));
+}
+
 const SHORT: &str = "
 gristmill: {retention: {builds: 0s, logs: 0s, changes: 0s, last: 0, keep: [{branch: release/*}]}}
 repositories: {app: {git: FOLDER/app.git}}

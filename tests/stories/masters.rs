@@ -150,7 +150,11 @@ async fn a_master_that_was_overtaken_decides_nothing_more() {
     let second = site.master("second").await;
     // As if it had been frozen for longer than a lease, and the other one had taken over.
     let name = std::fs::read_to_string(site.path().join("second/master")).unwrap();
-    let overtake = format!("UPDATE leader SET epoch = epoch + 1, master = '{}' RETURNING master", name.trim());
+    let overtake = format!(
+        "UPDATE leader SET epoch = epoch + 1, master = '{}', address = 'http://{}' RETURNING master",
+        name.trim(),
+        second.address()
+    );
     Postgres::shared().ask(site.database.rsplit('/').next().unwrap(), &overtake);
     leads(&second).await;
     soon("stepping down", first.engine().leads().wait_for(|leads| !leads)).await.unwrap();
@@ -249,4 +253,59 @@ async fn a_master_whose_predecessors_last_turn_is_committed_while_it_starts_lead
     second.verify().await.unwrap();
     assert!(second.engine().catalog().schedulers.contains_key("later"), "its configuration is in force");
     soon("the stop", second.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_masters_with_one_name_the_deposed_one_takes_another() {
+    let site = Site::make();
+    let first = site.master("first").await;
+    leads(&first).await;
+    // Somebody copied the data folder, in order to have a second master.
+    let name = |folder: &str| std::fs::read_to_string(site.path().join(folder).join("master")).unwrap();
+    let copied = name("first");
+    std::fs::create_dir(site.path().join("second")).unwrap();
+    std::fs::write(site.path().join("second/master"), &copied).unwrap();
+    // It cannot tell that this is not its own lead, from before it was killed.
+    let second = site.master("second").await;
+    leads(&second).await;
+    soon("stepping down", first.engine().leads().wait_for(|leads| !leads)).await.unwrap();
+    let renamed = async {
+        while name("first") == copied {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("another name", renamed).await;
+    // From then on they are two: what the one is asked, the other decides.
+    let (status, forced) = site.force(&first, "k-1").await;
+    assert_eq!((status.as_u16(), &forced["buildset"]), (201, &json!(1)), "it was passed on: {forced}");
+    assert!(*second.engine().leads().borrow());
+    assert_eq!(name("second"), copied);
+    soon("the stop", second.stop()).await;
+    leads(&first).await;
+    soon("the stop", first.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_cannot_read_the_configuration_in_force_decides_nothing_before_its_own_is() {
+    let site = Site::make();
+    let logs = site.path().join("logs");
+    let environment = [("GRISTMILL_DATABASE", site.database.as_str()), ("GRISTMILL_LOGS", logs.to_str().unwrap())];
+    let first = Served::start_with(&environment, &site.path().join("gristmill.yaml"), &site.path().join("first")).await;
+    first.until("the built-in worker", |event| event["kind"] == "worker.joined").await;
+    first.kill().await;
+    // As if a newer version had written it, which was then taken back.
+    let mut database = PgConnection::connect(&site.database).await.unwrap();
+    sqlx::query("UPDATE catalog_text SET text = 'repositories: [from the future'")
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let (head,): (i64,) = sqlx::query_as("SELECT seq FROM journal_head").fetch_one(&mut database).await.unwrap();
+
+    let again = site.master("first").await;
+    leads(&again).await;
+    let first_turn = "SELECT kind FROM event WHERE at = (SELECT at FROM event WHERE seq = $1) ORDER BY seq";
+    let kinds: Vec<(String,)> = sqlx::query_as(first_turn).bind(head + 1).fetch_all(&mut database).await.unwrap();
+    let kinds: Vec<&str> = kinds.iter().map(|(kind,)| &**kind).collect();
+    assert_eq!(kinds, ["worker.left", "catalog.activated"]);
+    soon("the stop", again.stop()).await;
 }

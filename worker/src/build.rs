@@ -15,7 +15,8 @@ use crate::controls::Controls;
 use crate::environment;
 use crate::executor::sweep::{Marked, last_pid, sweep};
 use crate::executor::{Executor, ExecutorError, StepEnd, StepOrder};
-use crate::uplink::Outbox;
+use crate::lease::{self, Heard};
+use crate::spool::Outbox;
 use crate::workspace::{PathError, Workspace, Workspaces, folder_for_step};
 
 /// How long a step may take that runs because it always does, in a build that somebody has cancelled.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) data: PathBuf,
     /// Marks this worker's processes.
     pub(crate) token: String,
+    /// When the service was heard last.
+    pub(crate) heard: Arc<Heard>,
 }
 
 /// Runs a build, and says everything about it, up to its end; unless it is told that nobody wants to hear it.
@@ -54,6 +57,7 @@ pub(crate) async fn run(shared: Arc<Shared>, order: BuildOrder, controls: Arc<Co
         workspace: None,
         processes: None,
         is_after_cancel: false,
+        is_confirmed: false,
     };
     build.run_steps().await;
     build.finish().await;
@@ -88,6 +92,8 @@ struct Build<'a> {
     processes: Option<Processes>,
     /// Whether the step that runs began after the build was cancelled.
     is_after_cancel: bool,
+    /// Whether the service has acknowledged that this worker began.
+    is_confirmed: bool,
 }
 
 impl Build<'_> {
@@ -101,17 +107,50 @@ impl Build<'_> {
             if is_halted && !step.rules.always {
                 continue;
             }
+            self.look_at_lease();
             if self.controls.at_once.is_cancelled() {
                 return;
             }
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             self.pending.push(ReportBody::StepStarted { step: number });
             self.send_pending().await;
-            let result = self.run_step(number, step).await;
+            let result = if self.confirm().await { self.run_step(number, step).await } else { self.stopped() };
             let StepResult { outcome, cause, summary, .. } = result.clone();
             is_halted |= step.rules.effect_of(outcome).1;
             self.pending.push(ReportBody::StepFinished { step: number, outcome, cause, summary });
             self.results.push((index, result));
+        }
+    }
+
+    /// Ends the build if its lease is over, which whoever keeps the time may not have noticed yet.
+    fn look_at_lease(&self) {
+        if let Some(window) = self.controls.window
+            && self.shared.heard.is_over(window)
+        {
+            self.controls.lose(&lease::silence(window));
+        }
+    }
+
+    /// Waits until the service has acknowledged that the build began here, so that no step runs under a lease that is
+    /// gone; false if the build is to end before.
+    async fn confirm(&mut self) -> bool {
+        if self.is_confirmed {
+            return true;
+        }
+        self.is_confirmed = tokio::select! {
+            biased;
+            () = self.outbox.acknowledged(1) => true,
+            () = self.controls.ended() => false,
+        };
+        self.is_confirmed
+    }
+
+    /// Says what it means that a step was stopped from outside.
+    fn stopped(&self) -> StepResult {
+        match (self.controls.cancelled_by(), self.controls.lost()) {
+            (Some(by), _) => StepResult::cancelled(by),
+            (None, Some(why)) => StepResult::broken(why),
+            (None, None) => StepResult::cancelled("the worker"),
         }
     }
 
@@ -120,7 +159,7 @@ impl Build<'_> {
         if let Some(OpenLog { mut writer, is_silent_success }) = self.log.take() {
             writer.finish(is_silent_success).await;
         }
-        self.outbox.report(std::mem::take(&mut self.pending)).await;
+        self.outbox.report(std::mem::take(&mut self.pending));
     }
 
     async fn finish(mut self) {
@@ -131,7 +170,7 @@ impl Build<'_> {
         }
         // The next build of this builder may have the folder before the service has heard of this one's end.
         self.workspace = None;
-        if !self.controls.at_once.is_cancelled() {
+        if !self.controls.silent.is_cancelled() {
             let Conclusion { outcome, cause, summary } = self.conclude();
             self.pending.push(ReportBody::Finished { outcome, cause, summary });
             self.send_pending().await;
@@ -142,6 +181,10 @@ impl Build<'_> {
         if let Some(by) = self.controls.cancelled_by() {
             let StepResult { outcome, cause, summary, .. } = StepResult::cancelled(by);
             return Conclusion { outcome, cause, summary };
+        }
+        if let Some(why) = self.controls.lost() {
+            let (outcome, cause) = (Outcome::Retry, Some(Cause::Infrastructure));
+            return Conclusion { outcome, cause, summary: cut(why.to_owned()) };
         }
         let step = |index: usize| &self.order.recipe.steps[index];
         conclude(self.results.iter().map(|(index, result)| (step(*index).name.as_str(), &step(*index).rules, result)))
@@ -185,8 +228,9 @@ impl Build<'_> {
         );
         let result = match checkout(self.order, method, &root, &mut git, &mut log).await {
             Ok(summary) => StepResult::success(summary),
+            Err(error) if error.is_stop() => self.stopped(),
             Err(error) => {
-                let mut result = error.into_result(self.controls.cancelled_by());
+                let mut result = error.into_result();
                 if result.again && is_full(&root, self.shared.disk_bytes_min) {
                     result.summary = cut(format!("{}; the disk is full", result.summary));
                 }
@@ -211,7 +255,7 @@ impl Build<'_> {
         };
         let end = self.shared.executor.run(&step_order, &mut log, &self.controls.stop(self.is_after_cancel)).await;
         let result = match end {
-            Ok(StepEnd::Stopped) => StepResult::cancelled(self.controls.cancelled_by().unwrap_or("the worker")),
+            Ok(StepEnd::Stopped) => self.stopped(),
             Ok(end) => {
                 let result = StepResult::of_run(&step.name, &step.rules, &end);
                 if result.outcome == Outcome::Failure
@@ -240,7 +284,7 @@ impl Build<'_> {
         let stop = self.controls.stop(self.is_after_cancel);
         tokio::select! {
             biased;
-            () = stop.asked.cancelled() => StepResult::cancelled(self.controls.cancelled_by().unwrap_or("the worker")),
+            () = stop.asked.cancelled() => self.stopped(),
             (outcome, summary) = self.controls.resumed() => StepResult::of_trigger(outcome, &summary),
         }
     }

@@ -1,6 +1,7 @@
 //! How a running build is told what has changed since its order.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use gristmill_model::Outcome;
 use tokio::sync::Notify;
@@ -12,10 +13,15 @@ use crate::executor::Stop;
 #[derive(Debug)]
 pub(crate) struct Controls {
     /// Fenced, or the worker stops: everything ends, nothing is said.
+    pub(crate) silent: CancellationToken,
+    /// Everything ends, and that is said if it may be. Follows `silent`.
     pub(crate) at_once: CancellationToken,
     /// A person wants it to end. Follows `at_once`.
     asked: CancellationToken,
     cancelled_by: OnceLock<String>,
+    lost: OnceLock<String>,
+    /// How long the service may be silent; `None` for what runs nothing.
+    pub(crate) window: Option<Duration>,
     trigger: Mutex<TriggerWait>,
     resumed: Notify,
 }
@@ -33,9 +39,13 @@ enum TriggerWait {
 }
 
 impl Controls {
-    pub(crate) fn new(worker_stops: &CancellationToken) -> Self {
-        let at_once = worker_stops.child_token();
+    pub(crate) fn new(worker_stops: &CancellationToken, window: Option<Duration>) -> Self {
+        let silent = worker_stops.child_token();
+        let at_once = silent.child_token();
         Self {
+            silent,
+            window,
+            lost: OnceLock::new(),
             asked: at_once.child_token(),
             at_once,
             cancelled_by: OnceLock::new(),
@@ -54,6 +64,23 @@ impl Controls {
     /// Says who cancelled the build, if somebody did.
     pub(crate) fn cancelled_by(&self) -> Option<&str> {
         self.cancelled_by.get().map(String::as_str)
+    }
+
+    /// Ends the build at once for a reason around it, which is reported: another attempt may do better.
+    pub(crate) fn lose(&self, why: &str) {
+        // Only the first reason counts.
+        self.lost.set(why.to_owned()).ok();
+        self.at_once.cancel();
+    }
+
+    /// Says why the build was ended from around it, if it was.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
+    }
+
+    /// Waits until somebody wants the build to end, for whichever reason.
+    pub(crate) async fn ended(&self) {
+        self.asked.cancelled().await;
     }
 
     /// Gives what ends a step. One that begins after the build was cancelled, because it always runs, is not ended by the
@@ -114,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_to_an_earlier_trigger_is_not_taken_for_the_next_one() {
-        let controls = Controls::new(&CancellationToken::new());
+        let controls = Controls::new(&CancellationToken::new(), None);
         assert!(!controls.resume(Some(0), Outcome::Failure, String::new()), "nobody waits");
         controls.expect_resume(0);
         assert_eq!(answer(&controls).await, None);
@@ -131,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_first_wish_to_cancel_counts() {
-        let controls = Controls::new(&CancellationToken::new());
+        let controls = Controls::new(&CancellationToken::new(), None);
         assert!(controls.cancel("ada"));
         assert!(!controls.cancel("bob"));
         assert_eq!(controls.cancelled_by(), Some("ada"));

@@ -5,8 +5,9 @@
 //! is back. Nothing untrusted (branches, revisions, paths, properties) reaches a shell's text or an option's place.
 //!
 //! Reading order: [`master`] (what the service looks like from here), [`options`], [`agent`] (the poll loop), `build`
-//! (one order from first step to last), `conclude` (what the steps come to), `checkout`, [`executor`] (processes), `log`
-//! and `uplink` (what goes up), `workspace` and `environment` (what a step finds), [`labels`].
+//! (one order from first step to last), `lease` (how long it may), `conclude` (what the steps come to), `checkout`,
+//! [`executor`] (processes), `log`, `spool` and `uplink` (what goes up), `workspace` and `environment` (what a step finds), [`labels`]; then [`remote`] (a service on another machine) and
+//! [`program`] (the worker as a program of its own).
 
 pub mod agent;
 mod backoff;
@@ -17,16 +18,21 @@ mod controls;
 mod environment;
 pub mod executor;
 pub mod labels;
+mod lease;
 mod log;
 pub mod master;
 pub mod options;
+pub mod program;
+pub mod remote;
 #[doc(hidden)]
 pub mod seams;
+mod spool;
 mod uplink;
 mod workspace;
 
-pub use agent::{WorkerError, run};
+pub use agent::{Handle, Status, Worker, WorkerError, run};
 pub use backoff::Backoff;
 pub use log::LogWriter;
 pub use master::Master;
 pub use options::Options;
+pub use spool::SpoolLimits;

@@ -2,8 +2,11 @@
 //!
 //! The built-in worker has an implementation without a socket; a remote one speaks HTTP. The worker's code cannot tell.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use gristmill_model::WorkerName;
+use gristmill_model::protocol::wire::HoldRequest;
 use gristmill_model::protocol::{Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
 
 /// What a worker asks of the service. Everything may be repeated without harm.
@@ -23,7 +26,21 @@ pub trait Master: Send + Sync + 'static {
 
     /// Appends a piece to a log, and learns the log's length afterwards.
     async fn append_log(&self, worker: &WorkerName, piece: LogAppend) -> Result<u64, Refusal>;
+
+    /// Says that the worker is there, and learns when to say so again. In the service's own process it always is.
+    async fn beat(&self, _worker: &WorkerName) -> Result<Duration, Refusal> {
+        Ok(BEAT_EVERY)
+    }
+
+    /// Wants the worker to be held, or free again, on behalf of its own host. In the service's own process that is the
+    /// business of whoever speaks with the service.
+    async fn hold(&self, _worker: &WorkerName, _wish: HoldRequest) -> Result<(), Refusal> {
+        Err(Refusal::Rejected { why: "this worker is held through its service".to_owned() })
+    }
 }
+
+/// How often a worker says that it is there, unless the service wants something else.
+pub const BEAT_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a [`Master::poll`] may take, in seconds.
 pub const POLL_SECONDS_MAX: u64 = 30;

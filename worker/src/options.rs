@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use gristmill_model::WorkerName;
 use gristmill_model::protocol::limit;
+use gristmill_model::{About, WorkerName};
 
 use crate::Backoff;
 use crate::environment;
+use crate::spool::SpoolLimits;
 
 /// A disk with less free bytes than this is full, unless it is said otherwise.
 const DISK_BYTES_MIN: u64 = 1024 * 1024;
+
+/// A token that was revoked may be replaced, a service be upgraded: it is asked again, but not often.
+const REJECTED_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a worker is told when it starts.
 #[derive(Debug, Clone)]
@@ -31,6 +36,13 @@ pub struct Options {
     pub disk_bytes_min: u64,
     /// The waits before something is said again to a service that cannot take it.
     pub backoff: Backoff,
+    /// The wait before a service that does not take this worker at all is asked again.
+    pub rejected_pause: Duration,
+    /// Whether what builds say outlives the worker's process. A worker in the service's own process needs it not: what it
+    /// says is taken at once.
+    pub spool: Option<SpoolLimits>,
+    /// What it says of its own program.
+    pub about: About,
 }
 
 impl Options {
@@ -46,6 +58,9 @@ impl Options {
             log_bytes_max: limit::LOG_BYTES_MAX,
             disk_bytes_min: DISK_BYTES_MIN,
             backoff: Backoff::default(),
+            rejected_pause: REJECTED_PAUSE,
+            spool: None,
+            about: About::default(),
         }
     }
 }

@@ -1,81 +1,38 @@
 //! One build's way up: reports and log pieces in one order, each repeated until the service has taken it.
 //!
 //! One queue for both makes the order plain: every byte of a step's log is acknowledged before the step's end is
-//! reported, and everything before the build's end. The queue is bounded, so a service that is slow or away slows down
-//! the step that prints, and nothing else.
+//! reported, and everything before the build's end. Reports are safe on disk before they are sent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_model::WorkerName;
 use gristmill_model::protocol::limit::REPORTS_MAX;
-use gristmill_model::protocol::{Held, LogAddress, Refusal, Report, ReportBody};
-use tokio::sync::mpsc;
+use gristmill_model::protocol::{Held, LogAddress, LogAppend, Refusal, Report, ReportBody};
+use gristmill_model::{Cause, Outcome, WorkerName};
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{Next, Spool};
+use crate::backoff::Waits;
+use crate::conclude::cut;
+use crate::log::{self, Spool};
+use crate::spool::{Mark, Next, Piece, Queue, Record, SpoolError};
 use crate::{Backoff, Master};
-
-/// Things to say that wait at most: 1 MiB of log, or a few steps.
-const OUTBOX_MAX: usize = 16;
 
 /// How long something is said again before the build is given up.
 const REPEAT_MAX: Duration = Duration::from_secs(24 * 3600);
-
-/// Something to say.
-#[derive(Debug)]
-enum Item {
-    Reports(Vec<ReportBody>),
-    Piece(Piece),
-}
-
-/// A compressed piece of a step's log.
-#[derive(Debug)]
-pub(crate) struct Piece {
-    pub(crate) step: u32,
-    pub(crate) offset: u64,
-    pub(crate) length: u32,
-    pub(crate) frame: Vec<u8>,
-}
-
-/// Where a build puts what it has to say.
-#[derive(Debug, Clone)]
-pub(crate) struct Outbox(mpsc::Sender<Item>);
-
-/// The right to put one thing there.
-pub(crate) struct Room<'a>(mpsc::Permit<'a, Item>);
-
-impl Outbox {
-    /// Puts reports after everything else. Nobody wants them if the lease is gone or the worker stops.
-    pub(crate) async fn report(&self, bodies: Vec<ReportBody>) {
-        if let Ok(permit) = self.0.reserve().await {
-            permit.send(Item::Reports(bodies));
-        }
-    }
-
-    /// Waits for room; `None` if nobody wants anything any more. May be dropped without loss.
-    pub(crate) async fn room(&self) -> Option<Room<'_>> {
-        self.0.reserve().await.ok().map(Room)
-    }
-}
-
-impl Room<'_> {
-    /// Puts a piece of log.
-    pub(crate) fn send_piece(self, piece: Piece) {
-        self.0.send(Item::Piece(piece));
-    }
-}
 
 /// How an uplink ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carried {
     /// Everything was taken.
     Delivered,
-    /// The lease is gone.
+    /// The lease is gone, or nobody took anything for [`REPEAT_MAX`].
     Fenced,
     /// The worker stops.
     Stopped,
 }
+
+/// The lease is gone.
+struct Gone;
 
 /// The service's end of a build's queue.
 pub(crate) struct Uplink {
@@ -85,105 +42,184 @@ pub(crate) struct Uplink {
     pub(crate) backoff: Backoff,
     /// Ends everything at once.
     pub(crate) stop: CancellationToken,
-    items: mpsc::Receiver<Item>,
-    seq: u64,
-    spool: Option<Spool>,
-}
-
-/// Makes a build's queue.
-pub(crate) fn uplink(
-    master: Arc<dyn Master>,
-    worker: WorkerName,
-    held: Held,
-    backoff: Backoff,
-    stop: CancellationToken,
-) -> (Outbox, Uplink) {
-    let (sender, items) = mpsc::channel(OUTBOX_MAX);
-    (Outbox(sender), Uplink { master, worker, held, backoff, stop, items, seq: 0, spool: None })
+    pub(crate) queue: Arc<Queue>,
+    /// How far an earlier process came, if this is what it left. The service may then have more of a log than was kept:
+    /// what is sent need not be synced.
+    pub(crate) left: Option<Mark>,
 }
 
 impl Uplink {
-    /// Carries everything up, until the build has nothing more to say.
-    pub(crate) async fn carry(mut self) -> Carried {
+    /// Carries everything up, until the build has nothing more to say. What is kept is deleted, unless the worker stops.
+    pub(crate) async fn carry(self) -> Carried {
         let stop = self.stop.clone();
+        let queue = Arc::clone(&self.queue);
+        let mut sender = Sender {
+            log: self.left.map(|mark| Spool::resume(self.address(mark.step), mark.shift)),
+            furthest: 0,
+            seq: 0,
+            uplink: self,
+        };
         // What is under way may be dropped: the worker will not say anything any more.
-        tokio::select! {
+        let carried = tokio::select! {
             biased;
             () = stop.cancelled() => Carried::Stopped,
-            carried = self.carry_all() => carried,
-        }
-    }
-
-    async fn carry_all(&mut self) -> Carried {
-        let mut items = Vec::with_capacity(OUTBOX_MAX);
-        while self.items.recv_many(&mut items, OUTBOX_MAX).await > 0 {
-            let mut bodies = Vec::new();
-            for item in items.drain(..) {
-                match item {
-                    Item::Reports(more) => bodies.extend(more),
-                    Item::Piece(piece) => {
-                        if !(self.report(std::mem::take(&mut bodies)).await && self.append(piece).await) {
-                            return Carried::Fenced;
-                        }
-                    }
-                }
-            }
-            if !self.report(bodies).await {
-                return Carried::Fenced;
-            }
-        }
-        Carried::Delivered
-    }
-
-    /// Reports until the service takes it; false if the lease is gone.
-    async fn report(&mut self, bodies: Vec<ReportBody>) -> bool {
-        let reports: Vec<Report> = bodies
-            .into_iter()
-            .map(|body| {
-                self.seq += 1;
-                Report { build: self.held.build, epoch: self.held.epoch, seq: self.seq, body }
-            })
-            .collect();
-        for batch in reports.chunks(REPORTS_MAX) {
-            let mut waits = self.backoff.begin();
-            loop {
-                match self.master.report(&self.worker, batch.to_vec()).await {
-                    Ok(()) => break,
-                    Err(Refusal::Fenced { .. }) => return false,
-                    Err(refusal) => {
-                        if waits.waited() >= REPEAT_MAX {
-                            return false;
-                        }
-                        tracing::debug!(build.id = %self.held.build, %refusal, "a report is said again later");
-                        tokio::time::sleep(waits.next()).await;
-                    }
-                }
-            }
-        }
-        true
-    }
-
-    /// Appends until the service takes it; false if the lease is gone.
-    async fn append(&mut self, piece: Piece) -> bool {
-        let log = LogAddress { build: self.held.build, epoch: self.held.epoch, step: piece.step };
-        // The pieces of a step are all acknowledged before those of the next one come.
-        let spool = match &mut self.spool {
-            Some(spool) if spool.step() == piece.step => spool,
-            other => other.insert(Spool::new(log)),
+            result = sender.carry_all() => if result.is_ok() { Carried::Delivered } else { Carried::Fenced },
         };
-        spool.push(piece.offset, piece.length, piece.frame);
-        let mut waits = self.backoff.begin();
-        while let Some(front) = spool.front() {
-            let answer = self.master.append_log(&self.worker, front.clone()).await;
-            match spool.answered(answer) {
-                Next::Go => waits = self.backoff.begin(),
-                Next::Later { why } if waits.waited() < REPEAT_MAX => {
-                    tracing::debug!(build.id = %self.held.build, why, "a piece of log is sent again later");
-                    tokio::time::sleep(waits.next()).await;
+        queue.end(carried != Carried::Stopped);
+        carried
+    }
+
+    fn address(&self, step: u32) -> LogAddress {
+        LogAddress { build: self.held.build, epoch: self.held.epoch, step }
+    }
+
+    async fn again_later(&self, waits: &mut Waits, why: &str) -> Result<(), Gone> {
+        if waits.waited() >= REPEAT_MAX {
+            tracing::error!(build.id = %self.held.build, why, "the service took nothing for a day: the build is given up");
+            return Err(Gone);
+        }
+        tracing::debug!(build.id = %self.held.build, why, "it is said again later");
+        tokio::time::sleep(waits.next()).await;
+        Ok(())
+    }
+}
+
+struct Sender {
+    uplink: Uplink,
+    /// The log that is being sent.
+    log: Option<Spool>,
+    /// Where the service's log ends, as far as it said.
+    furthest: u64,
+    /// The number of the last report that was taken.
+    seq: u64,
+}
+
+impl Sender {
+    async fn carry_all(&mut self) -> Result<(), Gone> {
+        loop {
+            match self.uplink.queue.next().await {
+                Ok(Some(next)) => {
+                    if self.say(&next).await? == Said::Taken {
+                        let log = self.log.as_ref().map_or((0, 0), |log| (log.step(), log.shift()));
+                        self.uplink.queue.taken(&next, log);
+                    }
                 }
-                Next::Later { .. } | Next::Fenced => return false,
+                Ok(None) => return Ok(()),
+                Err(error) => return self.give_up(&error).await,
             }
         }
-        true
     }
+
+    async fn say(&mut self, next: &Next) -> Result<Said, Gone> {
+        match &next.record {
+            Record::Begin(_) => Ok(Said::Taken),
+            Record::Reports { first, bodies } => {
+                if let Err(error) = self.uplink.queue.sync().await {
+                    // It is said all the same: the build is told of the trouble, and says its end yet.
+                    tracing::error!(build.id = %self.uplink.held.build, %error, "a report is not safe");
+                }
+                self.report(*first, bodies).await.map(|()| Said::Taken)
+            }
+            Record::Piece(piece) => self.append(piece).await,
+            Record::Remark { step, text } => self.remark(*step, text).await.map(|()| Said::Taken),
+        }
+    }
+
+    /// Ends a build whose spool cannot be read.
+    async fn give_up(&mut self, error: &SpoolError) -> Result<(), Gone> {
+        tracing::error!(build.id = %self.uplink.held.build, %error, "what the build said is lost");
+        let (outcome, cause) = (Outcome::Retry, Some(Cause::Infrastructure));
+        let end = ReportBody::Finished { outcome, cause, summary: cut(error.to_string()) };
+        self.report(self.seq + 1, &[end]).await
+    }
+
+    /// Reports until the service takes it.
+    async fn report(&mut self, first: u64, bodies: &[ReportBody]) -> Result<(), Gone> {
+        let Held { build, epoch } = self.uplink.held;
+        let reports: Vec<Report> =
+            (first..).zip(bodies).map(|(seq, body)| Report { build, epoch, seq, body: body.clone() }).collect();
+        for batch in reports.chunks(REPORTS_MAX) {
+            let mut waits = self.uplink.backoff.begin();
+            loop {
+                match self.uplink.master.report(&self.uplink.worker, batch.to_vec()).await {
+                    Ok(()) => break,
+                    Err(Refusal::Fenced { .. }) => return Err(Gone),
+                    Err(refusal) => self.uplink.again_later(&mut waits, &refusal.to_string()).await?,
+                }
+            }
+        }
+        self.seq = first + bodies.len() as u64 - 1;
+        Ok(())
+    }
+
+    /// Appends until the service takes it, or wants to hear what came before again.
+    async fn append(&mut self, piece: &Piece) -> Result<Said, Gone> {
+        let address = self.uplink.address(piece.step);
+        // The pieces of a step are all acknowledged before those of the next one come.
+        let log = match &mut self.log {
+            Some(log) if log.step() == piece.step => log,
+            other => {
+                self.furthest = 0;
+                other.insert(Spool::resume(address, 0))
+            }
+        };
+        log.push(piece.offset, piece.length, piece.frame.clone());
+        let mut waits = self.uplink.backoff.begin();
+        while let Some(front) = log.front().cloned() {
+            let answer = self.uplink.master.append_log(&self.uplink.worker, front.clone()).await;
+            let told = match &answer {
+                Ok(length) | Err(Refusal::Offset { length }) => Some(*length),
+                Err(_) => None,
+            };
+            if let Some(length) = told {
+                if length < front.offset && self.uplink.queue.go_back(piece.step, log.own_offset(length)) {
+                    // Without haste: a service that loses again and again is not to be pressed.
+                    self.log = Some(Spool::resume(address, log.shift()));
+                    self.uplink.again_later(&mut waits, "the service has less of the log than before").await?;
+                    return Ok(Said::GoneBack);
+                }
+                if self.uplink.left.is_some() && length > front.offset + u64::from(front.length) {
+                    self.furthest = length;
+                    log.drop_front();
+                    continue;
+                }
+                self.furthest = length;
+            }
+            match log.answered(answer) {
+                log::Next::Go => waits = self.uplink.backoff.begin(),
+                log::Next::Later { why } => self.uplink.again_later(&mut waits, &why).await?,
+                log::Next::Fenced => return Err(Gone),
+            }
+        }
+        Ok(Said::Taken)
+    }
+
+    /// Appends a line of our own where the service's log ends.
+    async fn remark(&mut self, step: u32, text: &str) -> Result<(), Gone> {
+        let text = format!("\ngristmill: {text}\n");
+        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let mut offset = if self.log.as_ref().is_some_and(|log| log.step() == step) { self.furthest } else { 0 };
+        let frame = log::compress(text.as_bytes());
+        let mut waits = self.uplink.backoff.begin();
+        loop {
+            let piece = LogAppend { log: self.uplink.address(step), offset, length, frame: frame.clone() };
+            match self.uplink.master.append_log(&self.uplink.worker, piece).await {
+                Ok(_) => return Ok(()),
+                // It was stored, and the answer was lost.
+                Err(Refusal::Offset { length: end }) if end == offset + u64::from(length) => return Ok(()),
+                Err(Refusal::Offset { length: end }) if end != offset => offset = end,
+                Err(Refusal::Fenced { .. }) => return Err(Gone),
+                Err(refusal) => self.uplink.again_later(&mut waits, &refusal.to_string()).await?,
+            }
+        }
+    }
+}
+
+/// What became of one thing to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// The service has it.
+    Taken,
+    /// What came before it is to be said again.
+    GoneBack,
 }

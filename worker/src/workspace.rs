@@ -9,11 +9,19 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use gristmill_model::{BuilderName, Digest};
 
 /// Bytes of a builder's name that its folder's name keeps.
 const SLUG_BYTES_MAX: usize = 60;
+
+/// The file beside a workspace that was touched when it was last taken or given back: `0.used` beside `0`.
+const STAMP: &str = "used";
+/// How long a workspace is kept that no build uses: as long as a branch may well be quiet.
+pub(crate) const UNUSED_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// The time between two looks for such ones.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(86_400);
 
 /// All folders of a worker.
 #[derive(Debug, Clone)]
@@ -29,7 +37,22 @@ pub(crate) struct Workspace {
     pub(crate) folder: PathBuf,
     slug: String,
     number: u32,
+    stamp: PathBuf,
     in_use: Arc<Mutex<BTreeMap<String, BTreeSet<u32>>>>,
+}
+
+/// A workspace that is there, and when it was last used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Idle {
+    slug: String,
+    number: u32,
+    used: SystemTime,
+}
+
+/// Says which workspaces may go. One that was used in the future, by a clock that was wrong then or is now, stays.
+fn unused(mut there: Vec<Idle>, now: SystemTime) -> Vec<Idle> {
+    there.retain(|idle| now.duration_since(idle.used).is_ok_and(|since| since > UNUSED_MAX));
+    there
 }
 
 impl Workspaces {
@@ -49,23 +72,107 @@ impl Workspaces {
             number
         };
         let folder = self.root.join(&slug).join(number.to_string());
-        let workspace = Workspace { folder, slug, number, in_use: Arc::clone(&self.in_use) };
+        let stamp = self.stamp(&slug, number);
+        let workspace = Workspace { folder, slug, number, stamp, in_use: Arc::clone(&self.in_use) };
         if !workspace.folder.is_dir() {
             fs::create_dir_all(&workspace.folder)?;
         }
+        workspace.touch();
         Ok(workspace)
+    }
+
+    fn stamp(&self, slug: &str, number: u32) -> PathBuf {
+        self.root.join(slug).join(format!("{number}.{STAMP}"))
+    }
+
+    /// Removes the workspaces that no build has used for [`UNUSED_MAX`], such as those of builders that are gone, and gives
+    /// how many. One that cannot be removed is said and passed over. Blocks.
+    pub(crate) fn remove_unused(&self, now: SystemTime) -> usize {
+        let found = self.list().unwrap_or_else(|error| {
+            tracing::warn!(%error, "workspaces that nobody uses stay, because `{}` cannot be read", self.root.display());
+            Vec::new()
+        });
+        unused(found, now).iter().filter(|idle| self.remove(idle)).count()
+    }
+
+    fn remove(&self, Idle { slug, number, .. }: &Idle) -> bool {
+        // Taken like a build takes it, so that none gets it meanwhile.
+        {
+            let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+            if !in_use.entry(slug.clone()).or_default().insert(*number) {
+                return false;
+            }
+        }
+        let builder = self.root.join(slug);
+        let folder = builder.join(number.to_string());
+        let removed = match remove(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "the unused workspace `{}` cannot be removed", folder.display());
+                false
+            }
+            _ => {
+                // The builder's folder goes with the last one; it is made again when it is needed.
+                fs::remove_file(self.stamp(slug, *number)).and_then(|()| fs::remove_dir(&builder)).ok();
+                true
+            }
+        };
+        give_back(&self.in_use, slug, *number);
+        removed
+    }
+
+    /// Lists the workspaces. One without a stamp is of a worker from before there were any: its stamp is made now.
+    fn list(&self) -> io::Result<Vec<Idle>> {
+        let mut found = Vec::new();
+        for slug in names_in(&self.root)? {
+            for number in names_in(&self.root.join(&slug))?.iter().filter_map(|name| name.parse().ok()) {
+                let stamp = self.stamp(&slug, number);
+                match fs::metadata(&stamp).and_then(|metadata| metadata.modified()) {
+                    Ok(used) => found.push(Idle { slug: slug.clone(), number, used }),
+                    Err(_) => touch(&stamp),
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Lists the names of what a folder has; none if it is not there, or is no folder.
+fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Notes that a workspace is used now. On a disk that is full or read-only the build itself says more than this could.
+fn touch(stamp: &Path) {
+    if let Err(error) = fs::write(stamp, b"") {
+        tracing::debug!(%error, "`{}` cannot be written", stamp.display());
+    }
+}
+
+impl Workspace {
+    fn touch(&self) {
+        touch(&self.stamp);
+    }
+}
+
+fn give_back(in_use: &Mutex<BTreeMap<String, BTreeSet<u32>>>, slug: &str, number: u32) {
+    let mut in_use = in_use.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(numbers) = in_use.get_mut(slug) {
+        numbers.remove(&number);
+        if numbers.is_empty() {
+            in_use.remove(slug);
+        }
     }
 }
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(numbers) = in_use.get_mut(&self.slug) {
-            numbers.remove(&self.number);
-            if numbers.is_empty() {
-                in_use.remove(&self.slug);
-            }
-        }
+        // A build may have taken days.
+        self.touch();
+        give_back(&self.in_use, &self.slug, self.number);
     }
 }
 
@@ -238,6 +345,42 @@ mod tests {
         let folder = first.folder.clone();
         drop(first);
         assert_eq!(workspaces.take(&builder).unwrap().folder, folder);
+    }
+
+    #[test]
+    fn a_workspace_goes_when_it_was_unused_for_long_and_a_wrong_clock_removes_none() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_518_131);
+        let idle = |name: &str, used| Idle { slug: name.to_owned(), number: 0, used };
+        let second = Duration::from_secs(1);
+        let there = vec![
+            idle("long", now - UNUSED_MAX - second),
+            idle("lately", now - UNUSED_MAX),
+            idle("tomorrow", now + LOOK_EVERY),
+        ];
+        let gone: Vec<String> = unused(there, now).into_iter().map(|idle| idle.slug).collect();
+        assert_eq!(gone, ["long"]);
+    }
+
+    #[test]
+    fn unused_workspaces_are_removed_and_one_that_a_build_has_is_not() {
+        let data = tempfile::tempdir().unwrap();
+        let workspaces = Workspaces::new(data.path().join("workspaces"));
+        let builder = |name: &str| BuilderName::from(name);
+        let kept = workspaces.take(&builder("kept")).unwrap();
+        let gone = workspaces.take(&builder("gone")).unwrap().folder.clone();
+        fs::write(gone.join("file"), "").unwrap();
+        fs::set_permissions(&gone, fs::Permissions::from_mode(0o500)).unwrap();
+        // One of before there were stamps.
+        let before = data.path().join("workspaces/before/0");
+        fs::create_dir_all(&before).unwrap();
+        let now = fs::metadata(&kept.stamp).unwrap().modified().unwrap();
+        assert_eq!(workspaces.remove_unused(now), 0);
+        let later = now + UNUSED_MAX + LOOK_EVERY;
+        assert_eq!(workspaces.remove_unused(later), 2);
+        assert!(!gone.parent().unwrap().exists() && !before.exists() && kept.folder.is_dir());
+        drop(kept);
+        assert_eq!(workspaces.remove_unused(later), 1);
+        assert!(workspaces.take(&builder("gone")).unwrap().folder.is_dir());
     }
 
     #[test]

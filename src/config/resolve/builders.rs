@@ -1,8 +1,9 @@
 //! Builders: sources, requirements and steps become one recipe per row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use gristmill_model::requirement::Requirement;
 use gristmill_model::{Builder, BuilderName, CodebaseName, ProjectName, Recipe, RepositoryName, SourceUse};
 
 use super::names::Noun;
@@ -68,6 +69,7 @@ impl Resolver<'_> {
         let project: Option<ProjectName> = project.as_ref().and_then(|project| self.look_up(Noun::Project, project));
         let sources = self.sources(name, source.as_ref());
         let requires = self.templates(requires.as_ref(), axes);
+        self.check_requirements(raw, &requires, &family.rows);
         let environment = self.environment(environment.as_ref(), axes);
         let retries = retries.as_ref().map_or(Some(RETRIES_DEFAULT), |retries| self.whole(retries, &RETRIES));
         let steps = steps.as_ref().and_then(|steps| self.steps(name, steps, axes));
@@ -100,6 +102,23 @@ impl Resolver<'_> {
             (BuilderName(row.name_of(&family.name)), builder)
         };
         family.rows.iter().map(expand).collect()
+    }
+
+    /// Reports what cannot be read as a requirement, in any row, once each.
+    fn check_requirements(&mut self, raw: &RawBuilder, templates: &Templates, rows: &[Row]) {
+        let mut said = BTreeSet::new();
+        for row in rows {
+            for (label, wanted) in fill(templates, row) {
+                let Err(bad) = Requirement::parse(&wanted) else { continue };
+                if !said.insert((label.clone(), wanted.clone())) {
+                    continue;
+                }
+                let message = format!("`{}` cannot be asked of a worker: {bad}", super::names::short(&wanted));
+                let help =
+                    "write a value, alternatives (`linux|freebsd`), a comparison (`\">=12\"`), a glob, or `!` in front";
+                self.report.say(code::BAD_REQUIREMENT, raw.place_of_requirement(&label), message, "this label", help);
+            }
+        }
     }
 
     /// Reads what a builder builds from.

@@ -9,6 +9,7 @@ mod graphs;
 mod matches;
 mod names;
 mod notifiers;
+mod providers;
 mod repositories;
 mod routes;
 mod schedulers;
@@ -106,7 +107,20 @@ impl Resolver<'_> {
         let routes = self.routes(&notifiers);
         settings.retention = self.retention();
         let hash = CatalogHash(Digest::of(self.origin.text.as_bytes()).0);
-        Catalog { hash, repositories, projects, builders, schedulers, notifiers, routes, secrets, settings }
+        let providers = self.providers();
+        Catalog {
+            hash,
+            repositories,
+            projects,
+            builders,
+            schedulers,
+            notifiers,
+            routes,
+            secrets,
+            providers,
+            care: Vec::new(),
+            settings,
+        }
     }
 
     /// Gives the place of a span as it is kept in the catalog.

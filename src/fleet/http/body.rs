@@ -6,8 +6,6 @@ use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt;
-use gristmill_model::Timestamp;
-use gristmill_model::protocol::{Hello, Report};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -29,79 +27,6 @@ pub const RUN_BYTES_MAX: usize = 64;
 pub const REASON_BYTES_MAX: usize = 1_000;
 /// Characters of what was wrong with a body that are said.
 const PROBLEM_CHARS_MAX: usize = 200;
-
-/// `POST /worker/v1/hello`.
-#[derive(Debug, Deserialize)]
-pub struct HelloRequest {
-    /// The versions that the worker speaks.
-    pub versions: Versions,
-    /// Which run of its program this is.
-    pub run: String,
-    /// The worker itself.
-    pub hello: Hello,
-    /// Something that no other hello says; signed by a pool's worker.
-    #[serde(default)]
-    pub nonce: String,
-    /// What time the worker has, in milliseconds since 1970; signed by a pool's worker, and believed by nobody.
-    #[serde(default)]
-    pub clock: i64,
-}
-
-/// The versions of the protocol that somebody speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Versions {
-    /// The oldest.
-    pub oldest: u32,
-    /// The newest.
-    pub newest: u32,
-}
-
-impl Versions {
-    /// Gives the newest version that both speak.
-    pub fn common(self, other: Self) -> Option<u32> {
-        let newest = self.newest.min(other.newest);
-        (newest >= self.oldest.max(other.oldest)).then_some(newest)
-    }
-}
-
-/// `POST /worker/v1/poll`.
-#[derive(Debug, Deserialize)]
-pub struct PollRequest {
-    /// The number that the last answer gave; 0 after a hello.
-    pub ack: u64,
-}
-
-/// `POST /worker/v1/reports`.
-#[derive(Debug, Deserialize)]
-pub struct ReportsRequest {
-    /// They, in order.
-    pub reports: Vec<Report>,
-}
-
-/// `POST /worker/v1/hold`.
-#[derive(Debug, Deserialize)]
-pub struct HoldRequest {
-    /// What somebody at the worker's machine wants.
-    pub kind: Wish,
-    /// Until when, in milliseconds since 1970.
-    #[serde(default)]
-    pub until: Option<Timestamp>,
-    /// Why.
-    #[serde(default)]
-    pub reason: Option<String>,
-}
-
-/// What somebody at a worker's machine may want of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Wish {
-    /// No new builds.
-    Pause,
-    /// New builds again.
-    Resume,
-    /// No new builds, because it is about to go.
-    Drain,
-}
 
 /// The query of `POST /worker/v1/logs/{build}/{epoch}/{step}`.
 #[derive(Debug, Deserialize)]
@@ -158,16 +83,6 @@ pub async fn bytes(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_newest_common_version_is_spoken() {
-        let speaks = |oldest, newest| Versions { oldest, newest };
-        assert_eq!(speaks(1, 2).common(speaks(1, 1)), Some(1));
-        assert_eq!(speaks(1, 2).common(speaks(2, 3)), Some(2));
-        assert_eq!(speaks(1, 2).common(speaks(3, 4)), None);
-        assert_eq!(speaks(3, 4).common(speaks(1, 2)), None);
-        assert_eq!(speaks(1, 2).common(speaks(2, 1)), None, "it speaks none");
-    }
 
     #[tokio::test]
     async fn a_body_is_read_up_to_its_limit() {

@@ -8,11 +8,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use gristmill_model::protocol::Hello;
+use gristmill_model::protocol::wire::{HelloAnswer, HelloRequest, LeaseTerms, ServiceAbout, Versions};
 use gristmill_model::{Admits, Timestamp, Token, TokenId, Worker, WorkerName};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::body::{self, HelloRequest, RUN_BYTES_MAX, Versions};
+use super::body::{self, RUN_BYTES_MAX};
 use super::failure::Failure;
 use super::{Gate, NONCES_MAX, bearer, unknown_token};
 use crate::fleet::desk::{POLL, Refused};
@@ -20,7 +21,7 @@ use crate::fleet::roster::{LATE, Session};
 use crate::fleet::token::{self, Shown};
 
 /// The versions of the protocol that this service speaks.
-pub const VERSIONS: Versions = Versions { oldest: 1, newest: 1 };
+pub const VERSIONS: Versions = Versions::OWN;
 /// How often a worker shows that it lives while it has nothing to say, give or take a tenth.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The header with the public key of a pool's worker.
@@ -36,7 +37,11 @@ struct Identity {
 }
 
 /// Lets a worker in.
-pub(super) async fn hello(State(gate): State<Gate>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Failure> {
+pub(super) async fn hello(
+    State(gate): State<Gate>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<HelloAnswer>, Failure> {
     let _room = gate.room()?;
     let shown = Shown::read(bearer(&headers)?).ok_or_else(|| {
         let message = "this is no token of a worker, or it was not copied as a whole: it begins with gmw_";
@@ -59,14 +64,15 @@ pub(super) async fn hello(State(gate): State<Gate>, headers: HeaderMap, body: Bo
     let (session, hash) = token::new_session().map_err(|problem| Failure::not_now(problem.to_string()))?;
     let worker = identity.worker.clone();
     gate.desk.fleet.open(hash, Session { worker: worker.clone(), token: identity.token, run });
-    Ok(Json(json!({
-        "version": version,
-        "session": session,
-        "worker": worker,
-        "stop": welcome.stop,
-        "lease": {"heartbeat_seconds": HEARTBEAT.as_secs(), "poll_seconds": POLL.as_secs()},
-        "service": {"version": env!("CARGO_PKG_VERSION")},
-    })))
+    let seconds = |span: Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
+    Ok(Json(HelloAnswer {
+        version,
+        session,
+        worker,
+        stop: welcome.stop,
+        lease: LeaseTerms { heartbeat_seconds: seconds(HEARTBEAT), poll_seconds: seconds(POLL) },
+        service: ServiceAbout { version: env!("CARGO_PKG_VERSION").to_owned() },
+    }))
 }
 
 /// Finds the token that was shown.

@@ -19,14 +19,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use gristmill_model::protocol::limit::{FRAME_BYTES_MAX, REPORTS_MAX};
+use gristmill_model::protocol::wire::{HoldRequest, HoldWish, LogAnswer, PollAnswer, PollRequest, ReportsRequest};
 use gristmill_model::protocol::{LogAddress, LogAppend, WorkerCommand};
-use gristmill_model::{BuildId, Hold, HoldKind, Timestamp, WorkerName};
+use gristmill_model::{BuildId, Hold, HoldKind, WorkerName};
 use gristmill_schedulers::{Input, Reply};
-use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::body::{HoldRequest, PieceQuery, PollRequest, ReportsRequest, Wish};
+use self::body::PieceQuery;
 use self::failure::Failure;
 use super::desk::{Desk, Refused};
 use super::roster::{NoSession, Session, SessionHash};
@@ -161,14 +161,14 @@ fn unknown_token() -> Failure {
 }
 
 /// `POST /worker/v1/poll`.
-async fn poll(State(gate): State<Gate>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Failure> {
+async fn poll(State(gate): State<Gate>, headers: HeaderMap, body: Body) -> Result<Json<PollAnswer>, Failure> {
     let session = gate.enter(&headers).await?;
     let PollRequest { ack } = body::json(&headers, body, body::QUESTION_BYTES_MAX).await?;
     let stop = gate.stop.clone();
     let given = stop.run_until_cancelled(gate.desk.poll(&session.worker, ack)).await;
     let mut given = given.ok_or_else(|| Failure::not_now("the service stops"))??;
     given.commands.iter_mut().for_each(hide_mirrors);
-    Ok(Json(json!({"commands": given.commands, "ack": given.ack})))
+    Ok(Json(PollAnswer { commands: given.commands, ack: given.ack }))
 }
 
 /// A remote worker fetches from where everybody does; the service's folders are not its business.
@@ -203,7 +203,7 @@ async fn append(
     Query(PieceQuery { offset, length }): Query<PieceQuery>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, Failure> {
+) -> Result<Json<LogAnswer>, Failure> {
     let _room = gate.room()?;
     let session = gate.enter_with_log(&headers).await?;
     if length as usize > FRAME_BYTES_MAX {
@@ -217,7 +217,7 @@ async fn append(
     };
     let log = LogAddress { build: BuildId(build), epoch, step };
     let length = gate.desk.append(&session.worker, LogAppend { log, offset, length, frame }).await?;
-    Ok(Json(json!({"length": length})))
+    Ok(Json(LogAnswer { length }))
 }
 
 /// Compresses a piece of log that came as it is.
@@ -247,15 +247,14 @@ async fn hold(State(gate): State<Gate>, headers: HeaderMap, body: Body) -> Resul
 /// Puts what is wanted at a worker's machine into inputs. What was decided elsewhere, a quarantine, is not ended there.
 fn wished(worker: &WorkerName, HoldRequest { kind, until, reason }: HoldRequest) -> Vec<Input> {
     let by = format!("worker {worker}");
-    let until = until.map(|Timestamp(milliseconds)| Timestamp(milliseconds.saturating_mul(1000)));
     let hold = |kind| {
         let hold = Hold { by: by.clone(), reason: reason.clone(), until, ..Hold::default() };
         vec![Input::Hold { worker: worker.clone(), kind, hold }]
     };
     let free = |kind| Input::Free { worker: worker.clone(), kind: Some(kind), by: by.clone() };
     match kind {
-        Wish::Pause => hold(HoldKind::Pause),
-        Wish::Drain => hold(HoldKind::Drain),
-        Wish::Resume => vec![free(HoldKind::Pause), free(HoldKind::Drain)],
+        HoldWish::Pause => hold(HoldKind::Pause),
+        HoldWish::Drain => hold(HoldKind::Drain),
+        HoldWish::Resume => vec![free(HoldKind::Pause), free(HoldKind::Drain)],
     }
 }

@@ -8,6 +8,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::{Finding, Outcome};
 use crate::chain::chain;
+use crate::logs::UnsafeLogs;
 use crate::logs::inspect::{self, BUILDS_IN_FOLDER, Closely, Known};
 use crate::store::inspect::Inspector;
 
@@ -26,16 +27,24 @@ const FREE_INODES_MIN: u64 = 10_000;
 
 const LOGS_MEAN: &str = "what a step printed is lost or cannot be shown";
 const LOGS_MEND: &str = "restore the named files from a backup; the builds themselves are not harmed";
+const UNSAFE_MEANS: &str = "what these steps printed may be lost with the next power cut, and the disk may lose more";
+const UNSAFE_MEND: &str =
+    "look at the disk, and take a backup to another one; this is said until the service starts again";
 const MIRRORS_MEAN: &str = "builds cannot be checked out from the mirror";
 const MIRRORS_MEND: &str = "stop the service and remove the named folder: the mirror is made again at the next look";
 const SPACE_MEANS: &str = "when the disk is full nothing is accepted any more, and builds fail";
 const SPACE_MEND: &str = "free some space, or keep less";
 
 fn finding(problems: Vec<String>, means: &str, mend: &str) -> Outcome {
+    let count = u64::try_from(problems.len()).unwrap_or(u64::MAX);
+    finding_of(problems, count, means, mend)
+}
+
+/// The same where only some of `count` problems are named.
+fn finding_of(problems: Vec<String>, count: u64, means: &str, mend: &str) -> Outcome {
     if problems.is_empty() {
         return Outcome::Sound { note: None };
     }
-    let count = u64::try_from(problems.len()).unwrap_or(u64::MAX);
     let rows: Vec<String> = problems.into_iter().take(NAMED_MAX).collect();
     let more = count - u64::try_from(rows.len()).unwrap_or(count);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
@@ -93,15 +102,34 @@ async fn look_at_folder(
     let place = logs.to_owned();
     let kept =
         blocking(move || inspect::list_kept(&place, folder)).await.map_err(|problem| not_looked(logs, &problem))?;
+    let known = known_of(inspector, folder).await?;
+    let looked = blocking(move || inspect::look(&kept, &known, closely)).await;
+    let problems = looked.map_err(|problem| not_looked(logs, &problem))?;
+    if problems.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Retention may have deleted what was looked at, for the first time ever.
+    let nothing_retired = inspector.is_nothing_retired().await;
+    let nothing_retired = nothing_retired.map_err(|problem| Outcome::NotLooked { why: chain(&problem) })?;
+    let closely = Closely { may_be_retired: !nothing_retired, ..closely };
+    Ok(inspect::still(problems, &known_of(inspector, folder).await?, closely))
+}
+
+/// Asks what is known of the builds whose logs share a folder.
+async fn known_of(inspector: &mut Inspector, folder: i64) -> Result<BTreeMap<i64, Known>, Outcome> {
     let first = folder.saturating_mul(BUILDS_IN_FOLDER);
     let builds = inspector.builds(first, first.saturating_add(BUILDS_IN_FOLDER - 1)).await;
     let builds = builds.map_err(|problem| Outcome::NotLooked { why: chain(&problem) })?;
-    let known: BTreeMap<i64, Known> = builds
-        .into_iter()
-        .map(|one| (one.build, Known { epoch: one.epoch, last_step: one.last_step, is_whole: one.is_told }))
-        .collect();
-    let looked = blocking(move || inspect::look(&kept, &known, closely)).await;
-    looked.map_err(|problem| not_looked(logs, &problem))
+    let known = builds.into_iter().map(|one| {
+        let (epoch, last_step) = (one.epoch, one.last_step);
+        (one.build, Known { epoch, last_step, is_whole: one.is_told, is_retired: one.is_retired })
+    });
+    Ok(known.collect())
+}
+
+/// Tells which logs the disk did not take.
+pub(super) fn tell_unsafe_logs(UnsafeLogs { count, named }: UnsafeLogs) -> Outcome {
+    finding_of(named, count, UNSAFE_MEANS, UNSAFE_MEND)
 }
 
 /// Looks whether each mirror can be opened and has what its names point to.

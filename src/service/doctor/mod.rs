@@ -13,6 +13,7 @@ use gristmill_schedulers::State;
 use serde::Serialize;
 
 use crate::chain::chain;
+use crate::logs::UnsafeLogs;
 use crate::store::inspect::{CHECKS, Check, Found, Inspector, Looked};
 use crate::store::{Store, StoreError};
 
@@ -26,7 +27,16 @@ pub struct Subject {
     /// The folder of logs.
     pub logs: PathBuf,
     /// What the running service has in memory, if it is the one that looks.
-    pub memory: Option<State>,
+    pub running: Option<Running>,
+}
+
+/// What only the running service knows.
+#[derive(Debug)]
+pub struct Running {
+    /// The engine's memory.
+    pub memory: State,
+    /// Logs that could not be made durable since it started.
+    pub unsafe_logs: UnsafeLogs,
 }
 
 /// How far.
@@ -112,6 +122,9 @@ pub struct OtherCheck {
 /// The engine's memory, which only the running service can look at.
 pub const MEMORY: OtherCheck =
     OtherCheck { id: "memory", proves: "the engine's memory is what the tables say", safety: &["S28"] };
+/// What the disk did not take of the logs, which only the running service knows.
+pub const LOG_SYNC: OtherCheck =
+    OtherCheck { id: "log-sync", proves: "the disk took every log whose step has ended", safety: &["S18"] };
 /// The logs.
 pub const LOGS: OtherCheck =
     OtherCheck { id: "logs", proves: "every log is whole, and is of a step of a build", safety: &["S18"] };
@@ -123,7 +136,7 @@ pub const SPACE: OtherCheck = OtherCheck { id: "space", proves: "there is room f
 
 /// Gives the name of every check that there is.
 pub fn all_names() -> impl Iterator<Item = &'static str> {
-    CHECKS.iter().map(|check| check.id).chain([MEMORY, LOGS, MIRRORS, SPACE].map(|other| other.id))
+    CHECKS.iter().map(|check| check.id).chain([MEMORY, LOG_SYNC, LOGS, MIRRORS, SPACE].map(|other| other.id))
 }
 
 /// Asks every check, one after the other, and tells of each.
@@ -136,9 +149,10 @@ pub async fn examine(mut subject: Subject, extent: Extent, mut told: impl FnMut(
     let mut others = |other: OtherCheck, (result, took_ms): (Outcome, u64)| {
         told(Line { check: other.id, proves: other.proves, safety: other.safety, result, took_ms });
     };
-    if let Some(memory) = subject.memory.take() {
+    if let Some(Running { memory, unsafe_logs }) = subject.running.take() {
         let compared = async { looked(subject.inspector.compare_memory(memory).await) };
         others(MEMORY, within(extent, compared).await);
+        others(LOG_SYNC, (files::tell_unsafe_logs(unsafe_logs), 0));
     }
     let logs = files::look_at_logs(&mut subject.inspector, subject.logs.clone(), extent.is_deep);
     others(LOGS, within(extent, logs).await);
@@ -204,7 +218,7 @@ mod tests {
     fn every_check_is_in_the_manual_in_its_own_words() {
         let manual = include_str!("../../../docs/doctor.md");
         let database = CHECKS.iter().map(|check| (check.id, check.proves, check.safety));
-        let others = [MEMORY, LOGS, MIRRORS, SPACE].map(|other| (other.id, other.proves, other.safety));
+        let others = [MEMORY, LOG_SYNC, LOGS, MIRRORS, SPACE].map(|other| (other.id, other.proves, other.safety));
         for (id, proves, safety) in database.chain(others) {
             let row = format!("| `{id}` | {proves} | {} |", safety.join(", "));
             assert!(manual.contains(&row), "{row}");

@@ -2,10 +2,12 @@
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use sqlx::postgres::{PgArguments, PgConnection, PgPool, Postgres};
+use sqlx::postgres::{PgArguments, PgPool, Postgres};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
+use super::joined;
+use super::packet::{Executed, Link};
 use super::postgres;
 use super::row::Row;
 use super::statement::{Statement, Text, Value, sql};
@@ -17,7 +19,7 @@ pub(in crate::store) enum Connection {
     /// To a file.
     Sqlite(Box<SqliteConnection>),
     /// To a server.
-    Postgres(Box<PgConnection>),
+    Postgres(Box<Link>),
 }
 
 /// Several connections for readers.
@@ -35,7 +37,7 @@ impl Connection {
         let text = self.text_of(text);
         match self {
             Self::Sqlite(connection) => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop),
-            Self::Postgres(connection) => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop),
+            Self::Postgres(link) => sqlx::raw_sql(text).execute(&mut link.plain).await.map(drop),
         }
     }
 
@@ -44,10 +46,18 @@ impl Connection {
         let text = text.into();
         match self {
             Self::Sqlite(_) => sql(text).execute(self).await.map(drop),
-            Self::Postgres(connection) => {
-                let told = sqlx::raw_sql(text.postgres()).execute(&mut **connection);
-                postgres::answered(told).await.map(drop)
+            Self::Postgres(link) => {
+                let told = sqlx::raw_sql(text.postgres()).execute(&mut link.plain);
+                postgres::answered(link.answer_max, told).await.map(drop)
             }
+        }
+    }
+
+    /// Runs several statements that write, until one fails. As many go at once as may be.
+    pub(in crate::store) async fn execute_all(&mut self, statements: Vec<Statement>) -> Executed {
+        match self {
+            Self::Sqlite(connection) => joined::execute_all(connection, statements).await,
+            Self::Postgres(link) => link.execute_all(statements).await,
         }
     }
 
@@ -64,7 +74,7 @@ impl Connection {
         use sqlx::Connection as _;
         match self {
             Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(connection) => postgres::close(*connection).await,
+            Self::Postgres(link) => postgres::close(link.plain).await,
         }
     }
 }
@@ -84,9 +94,7 @@ impl Statement {
     pub(in crate::store) fn stream(self, connection: &mut Connection) -> BoxStream<'_, Result<Row, sqlx::Error>> {
         match connection {
             Connection::Sqlite(connection) => for_sqlite(self).fetch(&mut **connection).map_ok(Row::Sqlite).boxed(),
-            Connection::Postgres(connection) => {
-                for_postgres(self).fetch(&mut **connection).map_ok(Row::Postgres).boxed()
-            }
+            Connection::Postgres(link) => for_postgres(self).fetch(&mut link.plain).map_ok(Row::Postgres).boxed(),
         }
     }
 }
@@ -123,9 +131,10 @@ macro_rules! on {
                 let $query = for_sqlite($statement);
                 $sqlite
             }
-            Seat::Connection(Connection::Postgres(connection)) => {
-                let ($query, $executor) = (for_postgres($statement), &mut **connection);
-                postgres::answered(async { $postgres }).await
+            Seat::Connection(Connection::Postgres(link)) => {
+                let answer_max = link.answer_max;
+                let ($query, $executor) = (for_postgres($statement), &mut link.plain);
+                postgres::answered(answer_max, async { $postgres }).await
             }
             Seat::Pool(Pool::Postgres($executor)) => {
                 let $query = for_postgres($statement);
@@ -156,7 +165,15 @@ impl Seat<'_> {
 }
 
 fn for_sqlite(statement: Statement) -> Query<'static, Sqlite, SqliteArguments> {
-    statement.values.into_iter().fold(sqlx::query(statement.text.sqlite()), |query, value| match value {
+    with_values(sqlx::query(statement.text.sqlite()), statement.values)
+}
+
+/// Gives the places of one of SQLite's statements their values.
+pub(super) fn with_values(
+    query: Query<'static, Sqlite, SqliteArguments>,
+    values: Vec<Value>,
+) -> Query<'static, Sqlite, SqliteArguments> {
+    values.into_iter().fold(query, |query, value| match value {
         Value::Int(number) => query.bind(number),
         Value::Text(text) => query.bind(text),
         Value::List(json) => query.bind(json),

@@ -3,13 +3,16 @@
 //! Everything else writes its statements once, in what both databases speak: `$1`, `ON CONFLICT`, `IS NOT DISTINCT
 //! FROM`, 64-bit integers, text and bytes. Where they differ a statement has one text for each ([`Text::Each`]).
 //!
-//! In reading order: [`statement`] is a text with its values, [`row`] what comes back, [`connection`] what runs it;
-//! `text` is what becomes of zero characters; [`failure`] says what an error means; [`sqlite`] and [`postgres`] open and set up; [`bulk`] has the statements that
-//! write many rows from one list.
+//! In reading order: [`statement`] is a text with its values, [`row`] what comes back, [`connection`] what runs it, and
+//! [`joined`] and [`packet`] what runs several at once in a file and on a server; `text` is what becomes of zero characters; [`failure`] says what an
+//! error means; [`sqlite`] and [`postgres`] open and set up; [`bulk`] has the statements that write many rows from one
+//! list.
 
 pub(super) mod bulk;
 pub(super) mod connection;
 pub(super) mod failure;
+mod joined;
+pub(super) mod packet;
 pub(super) mod postgres;
 pub(super) mod row;
 pub(super) mod sqlite;
@@ -21,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use connection::{Connection, Pool};
 pub(super) use failure::{broken_rule, failed, is_lost};
+pub(super) use packet::Executed;
 pub(super) use row::{Cell, Json, Row};
 #[cfg(test)]
 pub(super) use statement::statements;

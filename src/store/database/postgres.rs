@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Row as _};
 
+use super::packet::Link;
 use super::{failed, failure};
 use crate::store::StoreError;
 
@@ -26,6 +27,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long an answer is waited for: longer than the server lets a statement take, so that only a server that cannot be
 /// reached any more is given up.
 const ANSWER_MAX: Duration = Duration::from_secs(45);
+/// The same for somebody who looks at everything: longer than [`LOOK_MAX`].
+const LOOK_ANSWER_MAX: Duration = Duration::from_secs(615);
 /// How long closing a connection in order may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// Connections for readers.
@@ -55,6 +58,8 @@ impl Server {
                 ("statement_timeout", STATEMENT_MAX),
                 ("lock_timeout", LOCK_WAIT_MAX),
                 ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX),
+                // A backslash in a literal is a backslash.
+                ("standard_conforming_strings", "on"),
             ])
             .disable_statement_logging();
         Ok(Self { options })
@@ -118,8 +123,8 @@ impl fmt::Debug for Server {
 }
 
 /// Opens the connection that writes, and checks that it keeps what it acknowledges.
-pub(super) async fn open_writer(server: &Server) -> Result<PgConnection, StoreError> {
-    let mut connection =
+pub(super) async fn open_writer(server: &Server) -> Result<Link, StoreError> {
+    let mut connection: PgConnection =
         within(CONNECT_MAX, server.options.connect()).await.map_err(|source| StoreError::Unreached {
             server: server.to_string(),
             is_transient: failure::is_passing(&source),
@@ -135,17 +140,18 @@ pub(super) async fn open_writer(server: &Server) -> Result<PgConnection, StoreEr
     if found != "on" {
         return Err(StoreError::Setting { setting: "fsync = on".to_owned(), found });
     }
-    Ok(connection)
+    Ok(Link::new(connection, ANSWER_MAX))
 }
 
 /// Opens a connection that only reads, and whose statements may take long.
-pub(super) async fn open_looker(server: &Server) -> Result<PgConnection, StoreError> {
+pub(super) async fn open_looker(server: &Server) -> Result<Link, StoreError> {
     let options = server.options.clone().options([
         ("default_transaction_read_only", "on"),
         ("statement_timeout", LOOK_MAX),
         ("idle_in_transaction_session_timeout", LOOK_MAX),
     ]);
-    within(CONNECT_MAX, options.connect()).await.map_err(failed("reach the database"))
+    let connection = within(CONNECT_MAX, options.connect()).await.map_err(failed("reach the database"))?;
+    Ok(Link::new(connection, LOOK_ANSWER_MAX))
 }
 
 /// Makes the connections for readers, which cannot write; each is opened when it is first needed.
@@ -157,9 +163,12 @@ pub(super) fn open_readers(server: &Server) -> PgPool {
         .connect_lazy_with(server.options.clone().options([("default_transaction_read_only", "on")]))
 }
 
-/// Waits for an answer on the connection that writes. One that does not come leaves the connection in doubt.
-pub(super) async fn answered<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    within(ANSWER_MAX, answer).await
+/// Waits for an answer on a connection of one's own. One that does not come leaves the connection in doubt.
+pub(super) async fn answered<T>(
+    answer_max: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    within(answer_max, answer).await
 }
 
 async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
@@ -167,9 +176,9 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, sqlx:
 }
 
 /// Closes a connection, whoever is at its other end.
-pub(super) async fn close(connection: PgConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn close(plain: PgConnection) -> Result<(), sqlx::Error> {
     use sqlx::Connection as _;
-    within(CLOSE_MAX, connection.close()).await
+    within(CLOSE_MAX, plain.close()).await
 }
 
 async fn check_version(connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -194,12 +203,29 @@ async fn ask(connection: &mut PgConnection, text: &'static str) -> Result<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Database;
 
     #[tokio::test]
     async fn an_answer_that_does_not_come_is_a_lost_connection() {
         let error = within(Duration::ZERO, std::future::pending::<Result<(), _>>()).await.unwrap_err();
         assert!(crate::store::database::is_lost(&error));
         assert!(failed("wait")(error).is_transient());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_waited_for_longer_than_the_server_lets_a_statement_take() {
+        let seconds = |setting: &str| Duration::from_secs(setting.strip_suffix('s').unwrap().parse().unwrap());
+        let Database::Server(url) = crate::store::tests::Kind::Postgres.database() else { unreachable!("it is one") };
+        let server = Server::parse(&url).unwrap();
+        for (mut link, max) in [
+            (open_writer(&server).await.unwrap(), seconds(STATEMENT_MAX)),
+            (open_looker(&server).await.unwrap(), seconds(LOOK_MAX)),
+        ] {
+            let told = ask(&mut link.plain, "SELECT setting FROM pg_settings WHERE name = 'statement_timeout'").await;
+            assert_eq!(told.unwrap(), max.as_millis().to_string());
+            assert!(link.answer_max > max, "{:?}", link.answer_max);
+            close(link.plain).await.unwrap();
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// How long a reader waits for a connection.
 const READER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Pages of the write-ahead log after which it is copied back: 16 MiB.
+const WAL_PAGES: &str = "4000";
 /// Prepared statements kept per connection: more than there are.
 const STATEMENTS_KEPT: usize = 256;
 
@@ -37,7 +39,8 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .pragma("cell_size_check", "ON")
         .pragma("temp_store", "MEMORY")
         .pragma("mmap_size", "0")
-        .pragma("wal_autocheckpoint", "1000")
+        // A turn touches some thirty pages, often the same ones: the longer the log, the fewer are copied back.
+        .pragma("wal_autocheckpoint", WAL_PAGES)
         .pragma("journal_size_limit", "67108864")
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging()

@@ -84,13 +84,12 @@ pub(super) async fn look_at_foreign_keys(connection: &mut Connection) -> Result<
 
 async fn dangling_rows(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
     let text = sql(DANGLING).fetch_one(&mut *connection).await.map_err(failed("list foreign keys"))?;
-    let (Some(text), Connection::Postgres(connection)) =
-        (Record::of("pg_constraint", &text).text_maybe("text")?, connection)
+    let (Some(text), Connection::Postgres(link)) = (Record::of("pg_constraint", &text).text_maybe("text")?, connection)
     else {
         return Ok(Vec::new());
     };
     // The server made it, and has put its own names into quotes.
-    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&mut **connection).await;
+    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&mut link.plain).await;
     rows.map_err(failed("look at foreign keys"))
 }
 

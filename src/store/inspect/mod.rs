@@ -16,12 +16,13 @@ mod rules;
 mod tables;
 
 use std::path::Path;
+use std::time::Duration;
 
 pub use check::{CHECKS, Check, Found, Looked};
 use rules::Rule;
 
 use super::database::postgres::Server;
-use super::database::{Connection, Place, failed, sql};
+use super::database::{Connection, Place, Text, failed, sql};
 use super::record::Record;
 use super::{DATABASE_FILE, Database, StoreError, migrate};
 
@@ -30,8 +31,13 @@ const ROWS_COUNTED: i64 = 1_000;
 /// Rows that are named of one finding.
 pub(in crate::store) const ROWS_NAMED: usize = 5;
 
+const HURRY: Text = Text::Each {
+    sqlite: "SELECT $1 AS set_config",
+    postgres: "SELECT set_config('statement_timeout', $1, false) AS set_config",
+};
 const BUILDS: &str = "SELECT id, epoch, CASE WHEN state = 'finished'
         AND outcome IN ('success', 'warnings', 'failure', 'skipped') THEN 1 ELSE 0 END AS told,
+        CASE WHEN logs_retired_at IS NULL THEN 0 ELSE 1 END AS retired,
         (SELECT MAX(number) FROM step WHERE step.build = build.id) AS steps
     FROM build WHERE id BETWEEN $1 AND $2";
 
@@ -58,6 +64,17 @@ impl Inspector {
         let mut connection = place.open_looker().await?;
         migrate::expect_current(&mut connection, &place.to_string()).await?;
         Ok(Self { connection })
+    }
+
+    /// Lets no statement take longer from now on: one that nobody waits for any more would keep a server busy. A file is
+    /// read by this process alone, and ends with the wait.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn hurry(&mut self, statement_max: Duration) -> Result<(), StoreError> {
+        let limit = format!("{}ms", statement_max.as_millis());
+        let set = sql(HURRY).bind(limit).execute(&mut self.connection).await;
+        set.map(drop).map_err(failed("limit how long a look takes"))
     }
 
     /// Runs one check. Those that compare with a second database hold one moment of this one for as long as that takes.
@@ -110,6 +127,7 @@ impl Inspector {
                     epoch: row.int("epoch")?,
                     last_step: row.int_maybe("steps")?,
                     is_told: row.flag("told")?,
+                    is_retired: row.flag("retired")?,
                 })
             })
             .collect()
@@ -134,14 +152,16 @@ pub struct BuildLogs {
     pub last_step: Option<i64>,
     /// Whether its worker told of its end, after its logs were sent.
     pub is_told: bool,
+    /// Whether its logs may be deleted, or are.
+    pub is_retired: bool,
 }
 
 #[cfg(test)]
-crate::store::database::statements![BUILDS];
+crate::store::database::statements![HURRY, BUILDS];
 
 /// The statements of all its files.
 #[cfg(test)]
-pub(in crate::store) fn all_statements() -> Vec<(&'static str, Vec<(&'static str, super::database::Text)>)> {
+pub(in crate::store) fn all_statements() -> Vec<(&'static str, Vec<(&'static str, Text)>)> {
     vec![
         ("inspect/mod.rs", statements()),
         ("inspect/file.rs", file::statements()),

@@ -5,7 +5,7 @@
 //! that goes: an event about something older hits no row and is passed over, and rows that no event made are not
 //! compared.
 
-use gristmill_model::{Event, EventBody};
+use gristmill_model::{Event, EventBody, Seq, Timestamp};
 
 use super::check::Looked;
 use super::fold::{begin, end};
@@ -14,6 +14,7 @@ use super::tables::{self, Differences};
 use crate::store::database::sqlite::open_scratch;
 use crate::store::database::{BEGIN_WRITE, Connection, failed, sql};
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 use crate::store::{StoreError, migrate, rows};
 
 /// Events that are written into memory; more go into a file.
@@ -59,7 +60,7 @@ async fn write_all(
     scratch: &mut Connection,
     extent: Extent,
 ) -> Result<Result<(), String>, StoreError> {
-    let mut bookmark = Bookmark::after(gristmill_model::Seq(0), !extent.is_whole());
+    let mut bookmark = Bookmark::after(Seq(0), !extent.is_whole());
     loop {
         let events = match bookmark.next(connection).await? {
             Ok(events) if events.is_empty() => return Ok(Ok(())),
@@ -87,15 +88,15 @@ async fn run(scratch: &mut Connection, text: impl Into<crate::store::database::T
 async fn write_page(scratch: &mut Connection, events: Vec<Event>) -> Result<Result<(), String>, StoreError> {
     let mut events = events.into_iter().peekable();
     while let Some(first) = events.next() {
-        let (before, at) = (gristmill_model::Seq(first.seq.0 - 1), first.at);
+        let (before, at) = (Seq(first.seq.0 - 1), first.at);
         let mut last = first.seq;
         let mut bodies = vec![first.body];
         while let Some(event) = events.next_if(|event| event.at == at) {
             last = event.seq;
             bodies.push(event.body);
         }
-        match rows::write(&mut Tx::on(scratch), before, at, &bodies).await {
-            Ok(_) => {}
+        match write_rows(scratch, before, at, &bodies).await {
+            Ok(()) => {}
             Err(problem @ StoreError::Inconsistent { .. }) => {
                 return Ok(Err(format!("events {} to {last} cannot be written again: {problem}", before.next())));
             }
@@ -105,14 +106,25 @@ async fn write_page(scratch: &mut Connection, events: Vec<Event>) -> Result<Resu
     Ok(Ok(()))
 }
 
+async fn write_rows(
+    scratch: &mut Connection,
+    before: Seq,
+    at: Timestamp,
+    events: &[EventBody],
+) -> Result<(), StoreError> {
+    let mut writes = Writes::default();
+    rows::write(&mut writes, before, at, events);
+    Tx::on(scratch).write(writes).await
+}
+
 /// Writes what does not need anything older than the journal.
 async fn write_what_goes(scratch: &mut Connection, events: Vec<Event>) -> Result<(), StoreError> {
     for Event { seq, at, body } in events {
         trust_tip(scratch, &body).await?;
         run(scratch, "SAVEPOINT one").await?;
-        let before = gristmill_model::Seq(seq.0 - 1);
-        match rows::write(&mut Tx::on(scratch), before, at, std::slice::from_ref(&body)).await {
-            Ok(_) => {}
+        let before = Seq(seq.0 - 1);
+        match write_rows(scratch, before, at, std::slice::from_ref(&body)).await {
+            Ok(()) => {}
             Err(StoreError::Inconsistent { .. }) => run(scratch, "ROLLBACK TO one").await?,
             Err(problem) => return Err(problem),
         }

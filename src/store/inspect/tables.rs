@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt as _;
 use gristmill_model::{
-    About, Admits, Buildset, Change, ChangeId, Hold, HoldKind, Message, Place, Reason, Recipe, RepositoryName,
+    About, Admits, Buildset, Change, ChangeId, Hold, HoldKind, Message, Place, Rated, Reason, Recipe, RepositoryName,
     StampSet, Suspects,
 };
 use serde::Serialize;
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use super::ROWS_NAMED;
 use super::journal::Extent;
 use crate::store::StoreError;
-use crate::store::database::{Connection, Row, failed, sql};
+use crate::store::database::{self, Connection, Row, failed, sql};
 
 /// Characters of a value that are shown.
 const VALUE_MAX: usize = 80;
@@ -123,6 +123,8 @@ pub(super) const COMPARED: &[Table] = &[
     table!(worker, needs_all: false, [name: Text], [labels: Json(again::<BTreeMap<String, String>>), slots: Int,
         connected: Int, since: Int, about: Json(again::<About>), token: Text, public_key: Text,
         holds: Json(again::<BTreeMap<HoldKind, Hold>>)]),
+    table!(pace, needs_all: true, [builder: Text], [worker: Text, runs: Int, mean: Int]),
+    table!(rating, needs_all: true, [worker: Text], [recent: Json(again::<Vec<Rated>>), quarantines: Int]),
     table!(token, needs_all: false, [id: Text], [admits: Json(again::<Admits>), sha256: Text, owner: Text, made_at: Int,
         made_by: Text, expires_at: Int, revoked_at: Int, revoked_by: Text]),
     table!(finding, needs_all: false, [name: Text], [detail: Text, at: Int]),
@@ -199,7 +201,8 @@ fn values(table: &Table, row: &Row) -> Result<Vec<Value>, StoreError> {
     let read = |(column, kind): &(&'static str, Kind)| -> Result<Value, sqlx::Error> {
         Ok(match kind {
             Int => row.maybe(column)?.map_or(Value::Nothing, Value::Int),
-            Text | Json(_) => row.maybe(column)?.map_or(Value::Nothing, Value::Text),
+            Text => row.maybe(column)?.map_or(Value::Nothing, Value::Text),
+            Json(_) => row.maybe::<database::Json>(column)?.map_or(Value::Nothing, |json| Value::Text(json.0)),
         })
     };
     table.columns.iter().map(read).collect::<Result<_, _>>().map_err(failed("read a row"))

@@ -6,6 +6,7 @@ use super::Reader;
 use super::row::{Cells, ReadError, id_list};
 use crate::store::database::{Text, postgres_ids, sql};
 
+const INSTALLATION: &str = "SELECT id, epoch FROM instance WHERE one = 1";
 const OLDEST: &str = "SELECT MIN(seq) AS seq FROM event";
 const BUILDSETS_OF_BUILDS: Text = Text::Each {
     sqlite: "SELECT id, buildset FROM build WHERE id IN (SELECT value FROM json_each($1)) LIMIT $2",
@@ -51,6 +52,16 @@ impl Reader {
         Ok(pairs.into_iter().map(|(id, buildset)| (RequestId(id), buildset)).collect())
     }
 
+    /// Names the installation: by the database's identity, which a restored one has, too, and by how often it was
+    /// restored.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn installation(&self) -> Result<String, ReadError> {
+        let row = sql(INSTALLATION).fetch_one(self.pool()).await?;
+        Ok(format!("{}-{}", row.value::<String>("id")?, row.value::<i64>("epoch")?))
+    }
+
     async fn pairs(&self, text: Text, ids: Vec<i64>) -> Result<Vec<(i64, BuildsetId)>, ReadError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -62,4 +73,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-crate::store::database::statements![OLDEST, BUILDSETS_OF_BUILDS, BUILDSETS_OF_REQUESTS];
+crate::store::database::statements![INSTALLATION, OLDEST, BUILDSETS_OF_BUILDS, BUILDSETS_OF_REQUESTS];

@@ -1,20 +1,22 @@
 //! Buildsets with their families, and the logs of builds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gristmill_model::{BuildId, BuildsetId};
 use gristmill_schedulers::retention::{is_old, judge_family, judge_logs};
 
 use super::facts::{Archive, referred};
-use super::{Order, Retired, delete, limit, raise_floor, with_ids};
+use super::{Found, Order, Retired, delete, limit, raise_floor, with_ids};
 use crate::store::StoreError;
 use crate::store::database::{Text, sql};
 use crate::store::record::{Record, to_json};
-use crate::store::tx::Tx;
+use crate::store::tx::{Ask, Tx};
 
 const BUILDSETS: &str = "SELECT id, created_at FROM buildset WHERE id > $1 ORDER BY id LIMIT $2";
 const BUILDS: &str = "SELECT id, buildset, leased_at FROM build
     WHERE id > $1 AND state = 'finished' AND logs_retired_at IS NULL ORDER BY id LIMIT $2";
+const BUILDS_STILL: Text =
+    with_ids!("SELECT id, buildset FROM build WHERE state = 'finished' AND logs_retired_at IS NULL AND id IN ", "");
 const MARK_LOGS: Text = with_ids!("UPDATE build SET logs_retired_at = $2 WHERE id IN ", "");
 
 const BUILDS_OF: Text = with_ids!("SELECT id FROM build WHERE buildset IN ", "");
@@ -28,31 +30,58 @@ const DELETE_REQUESTS: Text = with_ids!("DELETE FROM request WHERE id IN ", "");
 const DELETE_BUILDSET_CHANGES: Text = with_ids!("DELETE FROM buildset_change WHERE buildset IN ", "");
 const DELETE_BUILDSETS: Text = with_ids!("DELETE FROM buildset WHERE id IN ", "");
 
-pub(super) async fn buildsets(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
+/// Looks for buildsets that may go. Each batch has whole families.
+pub(super) async fn find_buildsets(asked: &mut impl Ask, order: &Order) -> Result<Found, StoreError> {
     let Order { rules, now, after, .. } = order;
-    let rows = tx.rows("list buildsets", sql(BUILDSETS).bind(*after).bind(limit::BUILDSETS)).await?;
-    let mut retired = Retired { next: (!rows.is_empty()).then_some(*after), ..Retired::default() };
-    let mut archive = Archive::new(rules.last);
-    let (referred, mut judged, mut free) = (referred(tx).await?, BTreeSet::new(), BTreeSet::new());
+    let rows = asked.rows("list buildsets", sql(BUILDSETS).bind(*after).bind(limit::BUILDSETS)).await?;
+    let mut next = (!rows.is_empty()).then_some(*after);
+    let mut old = Vec::new();
     for row in &rows {
         let row = Record::of("buildset", row);
-        let id: BuildsetId = row.id("id")?;
         if is_old(row.time("created_at")?, rules.builds, *now).is_err() {
             // They were made in the order of their numbers.
-            retired.next = None;
+            next = None;
             break;
         }
-        retired.next = Some(id.0);
-        if judged.contains(&id) {
-            continue;
-        }
-        let Some(family) = archive.family(tx, id).await? else { continue };
-        judged.extend(family.keys().copied());
-        if judge_family(&family, rules, &referred, *now).is_ok() {
-            free.extend(family.into_keys().map(|id| id.0));
+        let id: BuildsetId = row.id("id")?;
+        next = Some(id.0);
+        old.push(id);
+    }
+    let mut batches: Vec<Vec<i64>> = Vec::new();
+    for family in judge(asked, order, &old).await? {
+        match batches.last_mut() {
+            Some(batch) if batch.len() + family.len() <= limit::BUILDSETS_AT_ONCE => batch.extend(family),
+            _ => batches.push(family),
         }
     }
-    let free: Vec<i64> = free.into_iter().collect();
+    Ok(Found { batches, next })
+}
+
+/// Gives the families of `candidates` that may go.
+async fn judge(asked: &mut impl Ask, order: &Order, candidates: &[BuildsetId]) -> Result<Vec<Vec<i64>>, StoreError> {
+    let mut archive = Archive::new(order.rules.last);
+    archive.look_up(asked, &candidates.iter().copied().collect()).await?;
+    let (mut seen, mut families) = (BTreeSet::new(), Vec::new());
+    for id in candidates {
+        if seen.contains(id) {
+            continue;
+        }
+        let Some(family) = archive.family(asked, *id).await? else { continue };
+        seen.extend(family.keys().copied());
+        families.push(family);
+    }
+    let builds = families.iter().flat_map(BTreeMap::values).flat_map(|facts| facts.builds.keys().copied());
+    let referred = referred(asked, &builds.collect::<Vec<BuildId>>()).await?;
+    families.retain(|family| judge_family(family, &order.rules, &referred, order.now).is_ok());
+    Ok(families.into_iter().map(|family| family.into_keys().map(|id| id.0).collect()).collect())
+}
+
+/// Deletes those of a batch that may go still: they are judged again, because what is judged beside the turns may be
+/// otherwise by now.
+pub(super) async fn buildsets(tx: &mut Tx<'_>, order: &Order, batch: &[i64]) -> Result<Retired, StoreError> {
+    let candidates: Vec<BuildsetId> = batch.iter().copied().map(BuildsetId).collect();
+    let free: Vec<i64> = judge(tx, order, &candidates).await?.concat();
+    let mut retired = Retired::default();
     delete_buildsets(tx, &free, &mut retired).await?;
     Ok(retired)
 }
@@ -81,35 +110,56 @@ async fn list(tx: &mut Tx<'_>, text: Text, ids: &[i64]) -> Result<Vec<i64>, Stor
     rows.iter().map(|row| Record::of("buildset", row).int("id")).collect()
 }
 
-/// Marks builds whose logs may go. The files go after that, so that nobody is ever shown half a log.
-pub(super) async fn logs(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
+/// Looks for builds whose logs may go.
+pub(super) async fn find_logs(asked: &mut impl Ask, order: &Order) -> Result<Found, StoreError> {
     let Order { rules, now, after, .. } = order;
-    let rows = tx.rows("list builds", sql(BUILDS).bind(*after).bind(limit::BUILDS)).await?;
-    let mut retired = Retired { next: (!rows.is_empty()).then_some(*after), ..Retired::default() };
+    let rows = asked.rows("list builds", sql(BUILDS).bind(*after).bind(limit::BUILDS)).await?;
+    let mut next = (!rows.is_empty()).then_some(*after);
     let mut old: Vec<(BuildId, BuildsetId)> = Vec::new();
     for row in &rows {
         let row = Record::of("build", row);
         if is_old(row.time("leased_at")?, rules.logs, *now).is_err() {
-            retired.next = None;
+            next = None;
             break;
         }
         let build: BuildId = row.id("id")?;
-        retired.next = Some(build.0);
+        next = Some(build.0);
         old.push((build, row.id("buildset")?));
     }
-    if old.is_empty() {
-        return Ok(retired);
-    }
+    let free = judge_builds(asked, order, &old).await?;
+    let batches = if free.is_empty() { Vec::new() } else { vec![free] };
+    Ok(Found { batches, next })
+}
+
+/// Gives those of `builds` whose logs may go.
+async fn judge_builds(
+    asked: &mut impl Ask,
+    order: &Order,
+    builds: &[(BuildId, BuildsetId)],
+) -> Result<Vec<i64>, StoreError> {
+    let Order { rules, now, .. } = order;
     let mut archive = Archive::new(rules.last);
-    archive.look_up(tx, &old.iter().map(|(_, buildset)| *buildset).collect()).await?;
-    let referred = referred(tx).await?;
+    archive.look_up(asked, &builds.iter().map(|(_, buildset)| *buildset).collect()).await?;
+    let referred = referred(asked, &builds.iter().map(|(build, _)| *build).collect::<Vec<BuildId>>()).await?;
     let goes = |(build, buildset): &(BuildId, BuildsetId)| {
         let facts = archive.find(*buildset)?;
         judge_logs(facts, *build, rules, &referred, *now).is_ok().then_some(build.0)
     };
-    let free: Vec<i64> = old.iter().filter_map(goes).collect();
+    Ok(builds.iter().filter_map(goes).collect())
+}
+
+/// Marks those of a batch whose logs may go still. The files go after that, so that nobody is ever shown half a log.
+pub(super) async fn logs(tx: &mut Tx<'_>, order: &Order, batch: &[i64]) -> Result<Retired, StoreError> {
+    let rows = tx.rows("list builds", sql(BUILDS_STILL).bind(to_json(&batch))).await?;
+    let mut builds: Vec<(BuildId, BuildsetId)> = Vec::new();
+    for row in &rows {
+        let row = Record::of("build", row);
+        builds.push((row.id("id")?, row.id("buildset")?));
+    }
+    let free = judge_builds(tx, order, &builds).await?;
+    let mut retired = Retired::default();
     if !free.is_empty() {
-        let mark = sql(MARK_LOGS).bind(to_json(&free)).bind(now.0);
+        let mark = sql(MARK_LOGS).bind(to_json(&free)).bind(order.now.0);
         retired.count("logs", tx.any("build", "to be retired", mark).await?);
     }
     Ok(retired)
@@ -119,6 +169,7 @@ pub(super) async fn logs(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, Stor
 crate::store::database::statements![
     BUILDSETS,
     BUILDS,
+    BUILDS_STILL,
     MARK_LOGS,
     BUILDS_OF,
     REQUESTS_OF,

@@ -9,7 +9,7 @@ use super::{limit, with_ids};
 use crate::store::StoreError;
 use crate::store::database::{Text, sql};
 use crate::store::record::{Record, to_json};
-use crate::store::tx::Tx;
+use crate::store::tx::Ask;
 
 const BUILDSETS: Text = with_ids!("SELECT id, body, outcome, completed_at FROM buildset WHERE id IN ", "");
 /// Counts newer builds no further than `$2`.
@@ -41,13 +41,13 @@ const USES: Text = with_ids!(
 );
 const TIPS: &str = "SELECT COUNT(*) AS known, COUNT(revision) AS alive FROM ref_tip
     WHERE repository = $1 AND reference IN ($2, $3)";
-const STANDING: &str = "SELECT build FROM standing";
+const STANDING: Text = with_ids!("SELECT build FROM standing WHERE build IN ", "");
 const INCIDENTS: &str = "SELECT first_build FROM incident WHERE closed_at IS NULL";
 const INCIDENT_BUILDERS: &str = "SELECT incident_builder.broke_build, incident_builder.fixed_build
     FROM incident CROSS JOIN incident_builder
     WHERE incident.closed_at IS NULL AND incident_builder.incident = incident.id";
 
-/// Reads facts once per transaction.
+/// Reads facts, each once.
 pub(super) struct Archive {
     last: u32,
     known: BTreeMap<BuildsetId, Facts>,
@@ -74,12 +74,12 @@ impl Archive {
     /// Gives a buildset's family; `None` if it is too large.
     pub(super) async fn family(
         &mut self,
-        tx: &mut Tx<'_>,
+        asked: &mut impl Ask,
         id: BuildsetId,
     ) -> Result<Option<BTreeMap<BuildsetId, Facts>>, StoreError> {
         let (mut family, mut seen, mut next) = (BTreeMap::new(), BTreeSet::from([id]), BTreeSet::from([id]));
         while !next.is_empty() {
-            self.look_up(tx, &next).await?;
+            self.look_up(asked, &next).await?;
             // Kin whose row is not there has nothing to say.
             let found: Vec<(BuildsetId, Facts)> =
                 next.iter().filter_map(|id| Some((*id, self.known.get(id)?.clone()))).collect();
@@ -94,19 +94,19 @@ impl Archive {
     }
 
     /// Looks up what is not known yet.
-    pub(super) async fn look_up(&mut self, tx: &mut Tx<'_>, ids: &BTreeSet<BuildsetId>) -> Result<(), StoreError> {
+    pub(super) async fn look_up(&mut self, asked: &mut impl Ask, ids: &BTreeSet<BuildsetId>) -> Result<(), StoreError> {
         let ids: Vec<i64> = ids.iter().filter(|id| !self.known.contains_key(id)).map(|id| id.0).collect();
         if ids.is_empty() {
             return Ok(());
         }
         let list = to_json(&ids);
         let mut found = BTreeMap::new();
-        for row in &tx.rows("read buildsets", sql(BUILDSETS).bind(list.as_str())).await? {
+        for row in &asked.rows("read buildsets", sql(BUILDSETS).bind(list.as_str())).await? {
             let row = Record::of("buildset", row);
-            let facts = self.read(tx, row).await?;
+            let facts = self.read(asked, row).await?;
             found.insert(row.id("id")?, facts);
         }
-        for row in &tx.rows("read builds", sql(BUILDS).bind(list.as_str()).bind(self.last)).await? {
+        for row in &asked.rows("read builds", sql(BUILDS).bind(list.as_str()).bind(self.last)).await? {
             let row = Record::of("build", row);
             let id: BuildId = row.id("id")?;
             let build = BuildFacts {
@@ -117,13 +117,13 @@ impl Archive {
             of(&mut found, row.id("buildset")?, |facts| facts.builds.insert(id, build));
         }
         for text in [CHILDREN, PARENTS] {
-            for row in &tx.rows("read what steps triggered", sql(text).bind(list.as_str())).await? {
+            for row in &asked.rows("read what steps triggered", sql(text).bind(list.as_str())).await? {
                 let row = Record::of("step", row);
                 let kin = row.id("kin")?;
                 of(&mut found, row.id("buildset")?, |facts| facts.kin.insert(kin));
             }
         }
-        for row in &tx.rows("read what was built on", sql(USES).bind(list)).await? {
+        for row in &asked.rows("read what was built on", sql(USES).bind(list)).await? {
             let row = Record::of("upstream", row);
             let (used_by, is_noted) = (row.id_maybe::<BuildsetId>("used_by")?, row.flag("is_noted")?);
             of(&mut found, row.id("buildset")?, |facts| {
@@ -135,9 +135,9 @@ impl Archive {
         Ok(())
     }
 
-    async fn read(&mut self, tx: &mut Tx<'_>, row: Record<'_>) -> Result<Facts, StoreError> {
+    async fn read(&mut self, asked: &mut impl Ask, row: Record<'_>) -> Result<Facts, StoreError> {
         let buildset: Buildset = row.json("body")?;
-        let branch_is_gone = self.branch_is_gone(tx, &buildset).await?;
+        let branch_is_gone = self.branch_is_gone(asked, &buildset).await?;
         Ok(Facts {
             scheduler: buildset.scheduler,
             project: buildset.project,
@@ -151,14 +151,14 @@ impl Archive {
     }
 
     /// A branch that no repository ever told of is not gone: it was never there.
-    async fn branch_is_gone(&mut self, tx: &mut Tx<'_>, buildset: &Buildset) -> Result<bool, StoreError> {
+    async fn branch_is_gone(&mut self, asked: &mut impl Ask, buildset: &Buildset) -> Result<bool, StoreError> {
         let mut all = Tips { known: false, alive: false };
         for stamp in buildset.stamps.values().filter(|stamp| stamp.branch == buildset.branch) {
             let key = (stamp.repository.clone(), stamp.branch.clone());
             let tips = match self.gone.get(&key) {
                 Some(tips) => *tips,
                 None => {
-                    let tips = tips_of(tx, &key).await?;
+                    let tips = tips_of(asked, &key).await?;
                     self.gone.insert(key, tips);
                     tips
                 }
@@ -169,10 +169,10 @@ impl Archive {
     }
 }
 
-async fn tips_of(tx: &mut Tx<'_>, (repository, branch): &(RepositoryName, String)) -> Result<Tips, StoreError> {
+async fn tips_of(asked: &mut impl Ask, (repository, branch): &(RepositoryName, String)) -> Result<Tips, StoreError> {
     let tag = format!("refs/tags/{branch}");
     let look = sql(TIPS).bind(repository.as_str()).bind(RefName::of_branch(branch).as_str()).bind(tag);
-    let rows = tx.rows("read a branch's tip", look).await?;
+    let rows = asked.rows("read a branch's tip", look).await?;
     let Some(row) = rows.first() else { return Ok(Tips { known: false, alive: false }) };
     let row = Record::of("ref_tip", row);
     Ok(Tips { known: row.int("known")? > 0, alive: row.int("alive")? > 0 })
@@ -184,15 +184,16 @@ fn of<R>(found: &mut BTreeMap<BuildsetId, Facts>, id: BuildsetId, change: impl F
     }
 }
 
-/// Gives the builds that standings and open incidents refer to.
-pub(super) async fn referred(tx: &mut Tx<'_>) -> Result<Referred, StoreError> {
+/// Gives those of `builds` that standings refer to, and all that open incidents do.
+pub(super) async fn referred(asked: &mut impl Ask, builds: &[BuildId]) -> Result<Referred, StoreError> {
+    let builds: Vec<i64> = builds.iter().map(|build| build.0).collect();
     let mut referred = Referred::new();
-    for (text, columns) in [
-        (STANDING, &["build"][..]),
-        (INCIDENTS, &["first_build"][..]),
-        (INCIDENT_BUILDERS, &["broke_build", "fixed_build"][..]),
+    for (statement, columns) in [
+        (sql(STANDING).bind(to_json(&builds)), &["build"][..]),
+        (sql(INCIDENTS), &["first_build"][..]),
+        (sql(INCIDENT_BUILDERS), &["broke_build", "fixed_build"][..]),
     ] {
-        for row in &tx.rows("read what refers to builds", sql(text)).await? {
+        for row in &asked.rows("read what refers to builds", statement).await? {
             let row = Record::of("standing", row);
             for column in columns {
                 referred.extend(row.id_maybe::<BuildId>(column)?);

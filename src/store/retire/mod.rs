@@ -1,9 +1,10 @@
 //! Retiring: deleting what is over, old, and referred to by nothing that stays.
 //!
-//! One call is one small transaction, on the connection that writes and so between two turns. What may go is judged
-//! inside of it (by [`gristmill_schedulers::retention`]), from the tables, under the lock that turns take: nothing can
-//! come to refer to it meanwhile. Only what is finished is looked at, so that the state, which is everything open, is
-//! the same before and after.
+//! What takes long to judge is looked for beside the turns, by a reader: buildsets with their families, logs, changes. Then
+//! each batch of it is one small transaction, on the connection that writes and so between two turns. There it is judged
+//! again (by [`gristmill_schedulers::retention`]), from the tables, under the lock that turns take: nothing can come to
+//! refer to it meanwhile. All else is found and deleted in the same small transaction. Only what is finished is looked
+//! at, so that the state, which is everything open, is the same before and after.
 //!
 //! In reading order: [`facts`] reads what is known of buildsets, [`builds`] retires them and their logs, [`rest`] all
 //! other nouns.
@@ -13,13 +14,14 @@ pub(in crate::store) mod facts;
 pub(in crate::store) mod rest;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gristmill_model::{Retention, Timestamp};
 
 use super::StoreError;
-use super::database::{BEGIN_WRITE, Connection, Text, failed, sql};
+use super::database::{BEGIN_WRITE, Connection, Pool, Text, failed, sql};
 use super::record::to_json;
-use super::tx::Tx;
+use super::tx::{Beside, Tx};
 
 pub use rest::{DELIVERIES_KNOWN, InUse};
 
@@ -27,6 +29,8 @@ pub use rest::{DELIVERIES_KNOWN, InUse};
 pub mod limit {
     /// Buildsets that are looked at; each may bring its family.
     pub const BUILDSETS: i64 = 50;
+    /// Buildsets that one transaction deletes, unless a single family has more.
+    pub const BUILDSETS_AT_ONCE: usize = 50;
     /// Buildsets that a family may have; a larger one stays.
     pub const FAMILY: usize = 1_000;
     /// Builds whose logs are looked at.
@@ -88,7 +92,7 @@ pub struct Order {
     /// The present.
     pub now: Timestamp,
     /// What buildsets refer to by their texts.
-    pub in_use: InUse,
+    pub in_use: Arc<InUse>,
 }
 
 /// What came of it.
@@ -100,7 +104,22 @@ pub struct Retired {
     pub next: Option<i64>,
 }
 
+/// What may go, as far as that was found beside the turns.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The numbers of what goes, by transaction.
+    pub(super) batches: Vec<Vec<i64>>,
+    /// Where the next call goes on.
+    pub(super) next: Option<i64>,
+}
+
 impl Retired {
+    /// Adds what another transaction of the same call did.
+    pub(super) fn add(&mut self, other: Self) {
+        other.deleted.iter().for_each(|(noun, number)| self.count(noun, *number));
+        self.next = self.next.max(other.next);
+    }
+
     fn count(&mut self, noun: &str, number: u64) {
         if number > 0 {
             *self.deleted.entry(noun.to_owned()).or_default() += number;
@@ -115,10 +134,27 @@ const KEEP_TURNS_OUT: Text =
 const RAISE_FLOOR: &str = "INSERT INTO number_floor (noun, last) VALUES ($1, $2)
     ON CONFLICT (noun) DO UPDATE SET last = excluded.last WHERE number_floor.last < excluded.last";
 
-/// Retires one batch.
-pub(super) async fn run(connection: &mut Connection, order: &Order) -> Result<Retired, StoreError> {
+/// Looks for what may go where that takes long; `None` where it is found as it is deleted.
+pub(super) async fn find(pool: &Pool, order: &Order) -> Result<Option<Found>, StoreError> {
+    let mut beside = Beside(pool);
+    match order.noun {
+        Noun::Buildsets => builds::find_buildsets(&mut beside, order).await.map(Some),
+        Noun::Logs => builds::find_logs(&mut beside, order).await.map(Some),
+        Noun::Changes => rest::find_changes(&mut beside, order).await.map(Some),
+        Noun::Messages
+        | Noun::Incidents
+        | Noun::DeliveryBodies
+        | Noun::Deliveries
+        | Noun::Answers
+        | Noun::Events
+        | Noun::Catalogs => Ok(None),
+    }
+}
+
+/// Retires one batch, of what was found or of what comes next.
+pub(super) async fn run(connection: &mut Connection, order: &Order, batch: &[i64]) -> Result<Retired, StoreError> {
     sql(BEGIN_WRITE).execute(&mut *connection).await.map_err(failed("begin to retire"))?;
-    let retired = retire(&mut Tx::on(connection), order).await;
+    let retired = retire(&mut Tx::on(connection), order, batch).await;
     let end = if retired.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = sql(end).execute(connection).await.map_err(failed("end retiring"));
     let retired = retired?;
@@ -126,14 +162,14 @@ pub(super) async fn run(connection: &mut Connection, order: &Order) -> Result<Re
     Ok(retired)
 }
 
-async fn retire(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
+async fn retire(tx: &mut Tx<'_>, order: &Order, batch: &[i64]) -> Result<Retired, StoreError> {
     tx.rows("keep turns out", sql(KEEP_TURNS_OUT)).await?;
     match order.noun {
-        Noun::Buildsets => builds::buildsets(tx, order).await,
-        Noun::Logs => builds::logs(tx, order).await,
+        Noun::Buildsets => builds::buildsets(tx, order, batch).await,
+        Noun::Logs => builds::logs(tx, order, batch).await,
         Noun::Messages => rest::messages(tx, order).await,
         Noun::Incidents => rest::incidents(tx, order).await,
-        Noun::Changes => rest::changes(tx, order).await,
+        Noun::Changes => rest::changes(tx, order, batch).await,
         Noun::DeliveryBodies => rest::delivery_bodies(tx, order).await,
         Noun::Deliveries => rest::deliveries(tx, order).await,
         Noun::Answers => rest::answers(tx, order).await,
@@ -144,7 +180,7 @@ async fn retire(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
 
 /// Text with the numbers of the list `$1` between two pieces.
 macro_rules! with_ids {
-    ($before:literal, $after:literal) => {
+    ($before:expr, $after:literal) => {
         crate::store::database::Text::Each {
             sqlite: concat!($before, "(SELECT value FROM json_each($1))", $after),
             postgres: concat!($before, crate::store::database::postgres_ids!("$1"), $after),

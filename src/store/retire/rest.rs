@@ -3,49 +3,67 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gristmill_model::{BuildId, BuildsetId, CatalogHash, ChangeId, RepositoryName, Suspects, Timestamp};
+use gristmill_model::{
+    BuildId, BuilderOnBranch, BuildsetId, CatalogHash, ChangeId, RepositoryName, Suspects, Timestamp,
+};
 
-use super::{Order, Retired, delete, limit, raise_floor, with_ids};
+use super::{Found, Order, Retired, delete, limit, raise_floor, with_ids};
 use crate::store::StoreError;
-use crate::store::database::{Statement, Text, sql};
+use crate::store::database::{Row, Text, sql};
 use crate::store::read::{ReadError, Reader};
 use crate::store::record::{Record, to_json};
-use crate::store::tx::Tx;
+use crate::store::tx::{Ask, Tx};
 
 /// How long an answer is kept for a caller who repeats the request.
 const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How long a delivery is known, so that its repetition by the forge is noticed. Forges repeat for three days.
 pub const DELIVERIES_KNOWN: Duration = Duration::from_secs(30 * 86_400);
 
-const MESSAGES: &str = "SELECT id FROM outbox WHERE id > $1 AND at < $2 AND state <> 'due'
-    AND NOT EXISTS (SELECT 1 FROM incident WHERE incident.id = outbox.incident AND incident.closed_at IS NULL)
-    ORDER BY id LIMIT $3";
+// Each list is a bounded piece of the table in the order of its numbers, which is that of its times: it is read no further
+// than to the first row that is young, and what of it may go is said for each row.
+const MESSAGES: &str = "SELECT id, at, CASE WHEN state <> 'due' AND NOT EXISTS
+        (SELECT 1 FROM incident WHERE incident.id = outbox.incident AND incident.closed_at IS NULL)
+        THEN 1 ELSE 0 END AS is_free
+    FROM outbox WHERE id > $1 ORDER BY id LIMIT $2";
 const DELETE_MESSAGES: Text = with_ids!("DELETE FROM outbox WHERE id IN ", "");
 /// An incident is the thread of its messages, so it stays as long as they do.
-const INCIDENTS: &str = "SELECT id FROM incident WHERE id > $1 AND closed_at < $2
-    AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.incident = incident.id)
-    AND NOT EXISTS (SELECT 1 FROM standing WHERE standing.incident = incident.id)
-    ORDER BY id LIMIT $3";
+const INCIDENTS: &str = "SELECT id, opened_at AS at, closed_at, CASE WHEN closed_at IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.incident = incident.id)
+        AND NOT EXISTS (SELECT 1 FROM standing WHERE standing.incident = incident.id)
+        THEN 1 ELSE 0 END AS is_free
+    FROM incident WHERE id > $1 ORDER BY id LIMIT $2";
 const DELETE_INCIDENT_BUILDERS: Text = with_ids!("DELETE FROM incident_builder WHERE incident IN ", "");
 const DELETE_INCIDENTS: Text = with_ids!("DELETE FROM incident WHERE id IN ", "");
-const CHANGES: &str = "SELECT id, repository, branch FROM change WHERE id > $1 AND at < $2
-    AND NOT EXISTS (SELECT 1 FROM ref_tip WHERE ref_tip.repository = change.repository
-        AND ref_tip.reference = change.reference AND ref_tip.change = change.id)
-    AND NOT EXISTS (SELECT 1 FROM buildset_change WHERE buildset_change.change = change.id)
-    AND NOT EXISTS (SELECT 1 FROM verdict WHERE verdict.change = change.id AND verdict.kind = 'held')
-    ORDER BY id LIMIT $3";
+/// Whether no row names a change.
+macro_rules! unnamed {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM ref_tip WHERE ref_tip.repository = change.repository
+            AND ref_tip.reference = change.reference AND ref_tip.change = change.id)
+        AND NOT EXISTS (SELECT 1 FROM buildset_change WHERE buildset_change.change = change.id)
+        AND NOT EXISTS (SELECT 1 FROM verdict WHERE verdict.change = change.id AND verdict.kind = 'held')"
+    };
+}
+const CHANGES: &str = concat!(
+    "SELECT id, repository, branch, at, CASE WHEN ",
+    unnamed!(),
+    " THEN 1 ELSE 0 END AS is_free FROM change WHERE id > $1 ORDER BY id LIMIT $2"
+);
+const CHANGES_STILL: Text =
+    with_ids!(concat!("SELECT id, repository, branch FROM change WHERE ", unnamed!(), " AND id IN "), "");
 const GOOD: &str = "SELECT good FROM standing";
 const SUSPECTS: &str = "SELECT suspects FROM incident WHERE closed_at IS NULL";
 const DELETE_VERDICTS: Text = with_ids!("DELETE FROM verdict WHERE change IN ", "");
 const DELETE_CHANGES: Text = with_ids!("DELETE FROM change WHERE id IN ", "");
-const DELIVERY_BODIES: &str =
-    "SELECT delivery.id FROM delivery_body JOIN delivery ON delivery.id = delivery_body.delivery
-    WHERE delivery_body.delivery > $1 AND delivery.at < $2 AND delivery.result IS NOT NULL
-    ORDER BY delivery_body.delivery LIMIT $3";
+/// Bodies may be large, and are not read.
+const DELIVERY_BODIES: &str = "SELECT delivery.id, delivery.at,
+        CASE WHEN delivery.result IS NOT NULL THEN 1 ELSE 0 END AS is_free
+    FROM (SELECT delivery FROM delivery_body WHERE delivery > $1 ORDER BY delivery LIMIT $2) AS body
+        JOIN delivery ON delivery.id = body.delivery ORDER BY delivery.id";
 const DELETE_DELIVERY_BODIES: Text = with_ids!("DELETE FROM delivery_body WHERE delivery IN ", "");
-const DELIVERIES: &str = "SELECT id FROM delivery WHERE id > $1 AND at < $2 AND result IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM delivery_body WHERE delivery_body.delivery = delivery.id)
-    ORDER BY id LIMIT $3";
+const DELIVERIES: &str = "SELECT id, at, CASE WHEN result IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM delivery_body WHERE delivery_body.delivery = delivery.id)
+        THEN 1 ELSE 0 END AS is_free
+    FROM delivery WHERE id > $1 ORDER BY id LIMIT $2";
 const DELETE_DELIVERIES: Text = with_ids!("DELETE FROM delivery WHERE id IN ", "");
 const DELETE_ANSWERS: &str =
     "DELETE FROM answer WHERE key IN (SELECT key FROM answer WHERE at < $1 ORDER BY at LIMIT $2)";
@@ -75,6 +93,15 @@ const NEWEST_BUILD: &str = "SELECT COALESCE(MAX(id), 0) AS id FROM build";
 const WITH_LOGS: Text = with_ids!("SELECT id FROM build WHERE logs_retired_at IS NULL AND id IN ", "");
 const LOGS_RETIRED_AT: &str = "SELECT logs_retired_at FROM build WHERE id = $1";
 const NEWEST_BUILDSET: &str = "SELECT COALESCE(MAX(id), 0) AS id FROM buildset";
+/// A name is gone once no repository has a branch or a tag of it any more. The change that a tip went with is kept.
+const STANDINGS: &str = "SELECT standing.builder, standing.branch
+    FROM (SELECT CASE WHEN substr(ref_tip.reference, 1, 11) = 'refs/heads/' THEN substr(ref_tip.reference, 12)
+                WHEN substr(ref_tip.reference, 1, 10) = 'refs/tags/' THEN substr(ref_tip.reference, 11) ELSE ref_tip.reference END AS branch,
+            COUNT(ref_tip.revision) AS alive, MAX(change.at) AS gone_at
+        FROM ref_tip LEFT JOIN change ON change.id = ref_tip.change GROUP BY 1) AS name
+        JOIN standing ON standing.branch = name.branch
+    WHERE name.alive = 0 AND name.gone_at < $1 AND standing.at < $1 AND standing.incident IS NULL
+    ORDER BY standing.branch, standing.builder LIMIT $2";
 const RECIPES: &str = "SELECT digest FROM recipe
     WHERE NOT EXISTS (SELECT 1 FROM request WHERE request.recipe = recipe.digest) ORDER BY digest LIMIT $1";
 
@@ -146,45 +173,110 @@ impl Reader {
     }
 }
 
-/// Lists the numbers that a statement finds, and says where the next call goes on.
-async fn find(tx: &mut Tx<'_>, statement: Statement) -> Result<(Vec<i64>, Retired), StoreError> {
-    let rows = tx.rows("list what is old", statement.bind(limit::ROWS)).await?;
-    let ids: Vec<i64> = rows.iter().map(|row| Record::of("row", row).int("id")).collect::<Result<_, _>>()?;
-    let next = ids.last().copied();
-    Ok((ids, Retired { next, ..Retired::default() }))
+impl Reader {
+    /// Lists standings on branches that have been gone since before a time, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn standings_of_gone(&self, before: Timestamp, limit: u32) -> Result<Vec<BuilderOnBranch>, ReadError> {
+        let rows = sql(STANDINGS).bind(before.0).bind(limit).fetch_all(self.pool()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(BuilderOnBranch { builder: row.value::<String>("builder")?.into(), branch: row.value("branch")? })
+            })
+            .collect()
+    }
+}
+
+/// Gives the rows of a bounded piece of a table that come before the first one that is young, and where the next call
+/// goes on.
+async fn list_old(
+    asked: &mut impl Ask,
+    text: &'static str,
+    after: i64,
+    before: Timestamp,
+) -> Result<(Vec<Row>, Option<i64>), StoreError> {
+    let mut rows = asked.rows("list what is old", sql(text).bind(after).bind(limit::ROWS)).await?;
+    let mut next = None;
+    for (index, row) in rows.iter().enumerate() {
+        let row = Record::of("row", row);
+        if row.time("at")? >= before {
+            rows.truncate(index);
+            return Ok((rows, None));
+        }
+        next = Some(row.int("id")?);
+    }
+    Ok((rows, next))
+}
+
+/// Gives the numbers of those rows that may go.
+fn free(rows: &[Row]) -> Result<Vec<i64>, StoreError> {
+    let rows = rows.iter().map(|row| Record::of("row", row));
+    rows.filter_map(|row| match row.flag("is_free") {
+        Ok(true) => Some(row.int("id")),
+        Ok(false) => None,
+        Err(error) => Some(Err(error)),
+    })
+    .collect()
+}
+
+/// The same of what goes by its age and one condition.
+async fn find(
+    tx: &mut Tx<'_>,
+    text: &'static str,
+    after: i64,
+    before: Timestamp,
+) -> Result<(Vec<i64>, Retired), StoreError> {
+    let (rows, next) = list_old(tx, text, after, before).await?;
+    Ok((free(&rows)?, Retired { next, ..Retired::default() }))
 }
 
 pub(super) async fn messages(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
-    let before = order.now.before(order.rules.messages);
-    let (ids, mut retired) = find(tx, sql(MESSAGES).bind(order.after).bind(before.0)).await?;
+    let (ids, mut retired) = find(tx, MESSAGES, order.after, order.now.before(order.rules.messages)).await?;
     retired.count("messages", delete(tx, "outbox", DELETE_MESSAGES, &ids).await?);
     raise_floor(tx, "message", &ids).await?;
     Ok(retired)
 }
 
+/// They were opened in the order of their numbers, and closed in any.
 pub(super) async fn incidents(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
     let before = order.now.before(order.rules.builds);
-    let (ids, mut retired) = find(tx, sql(INCIDENTS).bind(order.after).bind(before.0)).await?;
+    let (mut rows, next) = list_old(tx, INCIDENTS, order.after, before).await?;
+    let mut retired = Retired { next, ..Retired::default() };
+    let mut young = BTreeSet::new();
+    for row in &rows {
+        let row = Record::of("incident", row);
+        if row.time_maybe("closed_at")?.is_none_or(|closed_at| closed_at >= before) {
+            young.insert(row.int("id")?);
+        }
+    }
+    rows.retain(|row| Record::of("incident", row).int("id").is_ok_and(|id| !young.contains(&id)));
+    let ids = free(&rows)?;
     delete(tx, "incident_builder", DELETE_INCIDENT_BUILDERS, &ids).await?;
     retired.count("incidents", delete(tx, "incident", DELETE_INCIDENTS, &ids).await?);
     raise_floor(tx, "incident", &ids).await?;
     Ok(retired)
 }
 
-pub(super) async fn changes(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
+/// Looks for changes that may go.
+pub(super) async fn find_changes(asked: &mut impl Ask, order: &Order) -> Result<Found, StoreError> {
     let before = order.now.before(order.rules.changes);
-    let rows = tx.rows("list changes", sql(CHANGES).bind(order.after).bind(before.0).bind(limit::ROWS)).await?;
+    let (rows, next) = list_old(asked, CHANGES, order.after, before).await?;
+    let unnamed: BTreeSet<i64> = free(&rows)?.into_iter().collect();
+    let mut used = Used::read(asked, &order.in_use).await?;
+    used.add_standings(asked).await?;
+    let mut free = used.leaves(&rows)?;
+    free.retain(|id| unnamed.contains(id));
+    let batches = if free.is_empty() { Vec::new() } else { vec![free] };
+    Ok(Found { batches, next })
+}
+
+/// Deletes those of a batch that may go still: nothing that came since names them. A standing that has turned since names
+/// what its build was made from, which is known.
+pub(super) async fn changes(tx: &mut Tx<'_>, order: &Order, batch: &[i64]) -> Result<Retired, StoreError> {
+    let rows = tx.rows("list changes", sql(CHANGES_STILL).bind(to_json(&batch))).await?;
+    let free = Used::read(tx, &order.in_use).await?.leaves(&rows)?;
     let mut retired = Retired::default();
-    let used = Used::read(tx, &order.in_use).await?;
-    let mut free = Vec::new();
-    for row in &rows {
-        let row = Record::of("change", row);
-        let id: ChangeId = row.id("id")?;
-        retired.next = Some(id.0);
-        if !used.names(id, &row.text("repository")?.into(), &row.text("branch")?) {
-            free.push(id.0);
-        }
-    }
     retired.count("verdicts", delete(tx, "verdict", DELETE_VERDICTS, &free).await?);
     retired.count("changes", delete(tx, "change", DELETE_CHANGES, &free).await?);
     raise_floor(tx, "change", &free).await?;
@@ -192,26 +284,44 @@ pub(super) async fn changes(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, S
 }
 
 /// The changes that standings, open incidents and buildsets name.
-struct Used {
+struct Used<'o> {
+    by_buildsets: &'o BTreeSet<ChangeId>,
     changes: BTreeSet<ChangeId>,
     ranges: Vec<Suspects>,
 }
 
-impl Used {
-    async fn read(tx: &mut Tx<'_>, in_use: &InUse) -> Result<Self, StoreError> {
-        let mut changes = in_use.changes.clone();
+impl<'o> Used<'o> {
+    async fn read(asked: &mut impl Ask, in_use: &'o InUse) -> Result<Self, StoreError> {
+        let mut changes = BTreeSet::new();
         let since = sql(STAMPED).bind(in_use.upto.0).bind(i64::MAX);
-        for row in &tx.rows("read the stamps of new buildsets", since).await? {
+        for row in &asked.rows("read the stamps of new buildsets", since).await? {
             changes.insert(Record::of("buildset", row).id("change")?);
         }
-        for row in &tx.rows("read standings", sql(GOOD)).await? {
+        let rows = asked.rows("read open incidents", sql(SUSPECTS)).await?;
+        let ranges = rows.iter().map(|row| Record::of("incident", row).json("suspects"));
+        Ok(Self { by_buildsets: &in_use.changes, changes, ranges: ranges.collect::<Result<_, _>>()? })
+    }
+
+    async fn add_standings(&mut self, asked: &mut impl Ask) -> Result<(), StoreError> {
+        for row in &asked.rows("read standings", sql(GOOD)).await? {
             let good: std::collections::BTreeMap<RepositoryName, ChangeId> =
                 Record::of("standing", row).json("good")?;
-            changes.extend(good.into_values());
+            self.changes.extend(good.into_values());
         }
-        let rows = tx.rows("read open incidents", sql(SUSPECTS)).await?;
-        let ranges = rows.iter().map(|row| Record::of("incident", row).json("suspects"));
-        Ok(Self { changes, ranges: ranges.collect::<Result<_, _>>()? })
+        Ok(())
+    }
+
+    /// Gives the rows that it does not name.
+    fn leaves(&self, rows: &[Row]) -> Result<Vec<i64>, StoreError> {
+        let mut left = Vec::new();
+        for row in rows {
+            let row = Record::of("change", row);
+            let id: ChangeId = row.id("id")?;
+            if !self.names(id, &row.text("repository")?.into(), &row.text("branch")?) {
+                left.push(id.0);
+            }
+        }
+        Ok(left)
     }
 
     fn names(&self, id: ChangeId, repository: &RepositoryName, branch: &str) -> bool {
@@ -220,20 +330,20 @@ impl Used {
                 .get(repository)
                 .is_some_and(|range| range.branch == branch && range.after <= id && id <= range.upto)
         };
-        self.changes.contains(&id) || self.ranges.iter().any(is_suspect)
+        self.by_buildsets.contains(&id) || self.changes.contains(&id) || self.ranges.iter().any(is_suspect)
     }
 }
 
 pub(super) async fn delivery_bodies(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
     let before = order.now.before(order.rules.deliveries);
-    let (ids, mut retired) = find(tx, sql(DELIVERY_BODIES).bind(order.after).bind(before.0)).await?;
+    let (ids, mut retired) = find(tx, DELIVERY_BODIES, order.after, before).await?;
     retired.count("delivery bodies", delete(tx, "delivery_body", DELETE_DELIVERY_BODIES, &ids).await?);
     Ok(retired)
 }
 
 pub(super) async fn deliveries(tx: &mut Tx<'_>, order: &Order) -> Result<Retired, StoreError> {
     let before = order.now.before(DELIVERIES_KNOWN.max(order.rules.deliveries));
-    let (ids, mut retired) = find(tx, sql(DELIVERIES).bind(order.after).bind(before.0)).await?;
+    let (ids, mut retired) = find(tx, DELIVERIES, order.after, before).await?;
     retired.count("deliveries", delete(tx, "delivery", DELETE_DELIVERIES, &ids).await?);
     raise_floor(tx, "delivery", &ids).await?;
     Ok(retired)
@@ -294,6 +404,7 @@ crate::store::database::statements![
     DELETE_INCIDENT_BUILDERS,
     DELETE_INCIDENTS,
     CHANGES,
+    CHANGES_STILL,
     GOOD,
     SUSPECTS,
     DELETE_VERDICTS,
@@ -315,5 +426,6 @@ crate::store::database::statements![
     WITH_LOGS,
     LOGS_RETIRED_AT,
     NEWEST_BUILDSET,
+    STANDINGS,
     RECIPES
 ];

@@ -9,6 +9,7 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::Record;
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 /// The branch is the buildset's, kept here so that a builder's history on a branch is one index.
 const INSERT: &str = "INSERT INTO build
@@ -31,8 +32,8 @@ pub(super) const LOAD_OPEN: &str =
     FROM build LEFT JOIN step ON step.build = build.id AND step.number = build.suspended_step
     WHERE build.state <> 'finished'";
 
-pub(super) async fn leased(tx: &mut Tx<'_>, build: &Build) -> Result<(), StoreError> {
-    request::leased(tx, build).await?;
+pub(super) fn leased(writes: &mut Writes, build: &Build) {
+    request::leased(writes, build);
     let insert = sql(INSERT)
         .bind(build.id.0)
         .bind(build.request.0)
@@ -43,38 +44,38 @@ pub(super) async fn leased(tx: &mut Tx<'_>, build: &Build) -> Result<(), StoreEr
         .bind(build.worker.as_str())
         .bind(build.state.as_str())
         .bind(build.leased_at.0);
-    tx.one("build", build.id, insert).await
+    writes.one("build", build.id, insert);
 }
 
-pub(super) async fn started(tx: &mut Tx<'_>, id: BuildId, at: Timestamp) -> Result<(), StoreError> {
-    tx.one("build", id, sql(START).bind(id.0).bind(at.0)).await
+pub(super) fn started(writes: &mut Writes, id: BuildId, at: Timestamp) {
+    writes.one("build", id, sql(START).bind(id.0).bind(at.0));
 }
 
-pub(super) async fn suspended(tx: &mut Tx<'_>, id: BuildId, step: u32) -> Result<(), StoreError> {
-    tx.one("build", id, sql(SUSPEND).bind(id.0).bind(step)).await
+pub(super) fn suspended(writes: &mut Writes, id: BuildId, step: u32) {
+    writes.one("build", id, sql(SUSPEND).bind(id.0).bind(step));
 }
 
-pub(super) async fn resumable(tx: &mut Tx<'_>, id: BuildId) -> Result<(), StoreError> {
-    tx.one("build", id, sql(RESUMABLE).bind(id.0)).await
+pub(super) fn resumable(writes: &mut Writes, id: BuildId) {
+    writes.one("build", id, sql(RESUMABLE).bind(id.0));
 }
 
-pub(super) async fn resumed(tx: &mut Tx<'_>, id: BuildId) -> Result<(), StoreError> {
-    tx.one("build", id, sql(RESUME).bind(id.0)).await
+pub(super) fn resumed(writes: &mut Writes, id: BuildId) {
+    writes.one("build", id, sql(RESUME).bind(id.0));
 }
 
-pub(super) async fn cancel_asked(tx: &mut Tx<'_>, id: BuildId, by: &str) -> Result<(), StoreError> {
-    tx.one("build", id, sql(ASK_CANCEL).bind(id.0).bind(by)).await
+pub(super) fn cancel_asked(writes: &mut Writes, id: BuildId, by: &str) {
+    writes.one("build", id, sql(ASK_CANCEL).bind(id.0).bind(by));
 }
 
-pub(super) async fn finished(tx: &mut Tx<'_>, id: BuildId, end: End<'_>, retry: bool) -> Result<(), StoreError> {
+pub(super) fn finished(writes: &mut Writes, id: BuildId, end: End<'_>, retry: bool) {
     let finish = sql(FINISH)
         .bind(id.0)
         .bind(end.outcome.as_str())
         .bind(end.cause.map(Cause::as_str))
         .bind(end.summary)
         .bind(end.at.0);
-    tx.one("build", id, finish).await?;
-    request::attempt_ended(tx, id, end, retry).await
+    writes.one("build", id, finish);
+    request::attempt_ended(writes, id, end, retry);
 }
 
 /// Loads unfinished builds, without their steps.

@@ -1,17 +1,20 @@
 //! Buildsets: made with their requests and edges, completed once, when none of their requests is left (S6).
 
-use gristmill_model::{BuildId, Buildset, BuildsetId, ChangeId, Edge, Outcome, Request, RequestId, Timestamp, Trigger};
+use gristmill_model::{
+    BuildId, Buildset, BuildsetId, ChangeId, Edge, Outcome, ProjectName, Request, RequestId, SchedulerName, Timestamp,
+    Trigger,
+};
 use gristmill_schedulers::State;
+use serde::Serialize;
 
 use super::{request, upstream};
 use crate::store::StoreError;
-use crate::store::database::{bulk::INSERT_BUILDSET_CHANGES, sql};
-use crate::store::record::{Record, to_json};
-use crate::store::tx::{Tx, inconsistent};
+use crate::store::database::bulk::Sort;
+use crate::store::database::sql;
+use crate::store::record::Record;
+use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
-const INSERT: &str = "INSERT INTO buildset
-    (id, scheduler, project, branch, trigger_key, body, remaining, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 /// Counts one request less; a counter, so that the one who settles the last request is known without looking at all.
 const COUNT_DOWN: &str =
     "UPDATE buildset SET remaining = remaining - 1 WHERE id = (SELECT buildset FROM request WHERE id = $1)";
@@ -21,53 +24,60 @@ const COMPLETE: &str = "UPDATE buildset SET outcome = $2, completed_at = $3
     WHERE id = $1 AND outcome IS NULL AND remaining = 0";
 pub(super) const LOAD_OPEN: &str = "SELECT body FROM buildset WHERE outcome IS NULL";
 
-pub(super) async fn created(
-    tx: &mut Tx<'_>,
-    buildset: &Buildset,
-    requests: &[Request],
-    edges: &[Edge],
-) -> Result<(), StoreError> {
-    if requests.iter().any(|request| request.buildset != buildset.id) {
-        return Err(inconsistent("buildset", buildset.id, "one of its requests says that it belongs to another"));
-    }
-    let remaining = requests.iter().filter(|request| request.outcome.is_none()).count();
-    let insert = sql(INSERT)
-        .bind(buildset.id.0)
-        .bind(buildset.scheduler.as_str())
-        .bind(buildset.project.as_ref().map(|project| project.0.as_str()))
-        .bind(buildset.branch.as_str())
-        .bind(trigger_key(buildset))
-        .bind(to_json(buildset))
-        .bind(i64::try_from(remaining).expect("requests fit in memory"))
-        .bind(buildset.created_at.0);
-    tx.one("buildset", buildset.id, insert).await?;
-    let changes = changes_of(&buildset.trigger);
-    if !changes.is_empty() {
-        let insert = sql(INSERT_BUILDSET_CHANGES).bind(buildset.id.0).bind_list(to_json(&changes));
-        tx.many("buildset_change", buildset.id, changes.len(), insert).await?;
-    }
-    request::created(tx, buildset.id, requests, edges).await?;
-    if let Trigger::Upstream { .. } = buildset.trigger {
-        upstream::used(tx, &buildset.scheduler, buildset.id).await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn one_settled(tx: &mut Tx<'_>, request: RequestId) -> Result<(), StoreError> {
-    tx.one("buildset", format!("of request {request}"), sql(COUNT_DOWN).bind(request.0)).await
-}
-
-pub(super) async fn one_settled_by(tx: &mut Tx<'_>, build: BuildId) -> Result<(), StoreError> {
-    tx.one("buildset", format!("of build {build}"), sql(COUNT_DOWN_BY_BUILD).bind(build.0)).await
-}
-
-pub(super) async fn completed(
-    tx: &mut Tx<'_>,
+#[derive(Serialize)]
+struct Row<'a> {
     id: BuildsetId,
-    outcome: Outcome,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    tx.one("buildset", id, sql(COMPLETE).bind(id.0).bind(outcome.as_str()).bind(at.0)).await
+    scheduler: &'a SchedulerName,
+    project: &'a Option<ProjectName>,
+    /// Kept beside the body, so that a branch's history is one index.
+    branch: &'a str,
+    trigger_key: String,
+    body: &'a Buildset,
+    /// Requests that are not settled.
+    remaining: usize,
+    created_at: Timestamp,
+}
+
+/// A change that set a buildset off.
+#[derive(Serialize)]
+struct ChangeRow {
+    buildset: BuildsetId,
+    change: ChangeId,
+}
+
+/// Writes a new buildset with its requests and edges.
+pub(super) fn created(writes: &mut Writes, buildset: &Buildset, requests: &[Request], edges: &[Edge]) {
+    let row = Row {
+        id: buildset.id,
+        scheduler: &buildset.scheduler,
+        project: &buildset.project,
+        branch: &buildset.branch,
+        trigger_key: trigger_key(buildset),
+        body: buildset,
+        remaining: requests.iter().filter(|request| request.outcome.is_none()).count(),
+        created_at: buildset.created_at,
+    };
+    writes.row(Sort::Buildset, buildset.id, &row);
+    for change in changes_of(&buildset.trigger) {
+        let row = ChangeRow { buildset: buildset.id, change: *change };
+        writes.row(Sort::BuildsetChange, format!("{} {change}", buildset.id), &row);
+    }
+    request::created(writes, requests, edges);
+    if let Trigger::Upstream { .. } = buildset.trigger {
+        upstream::used(writes, &buildset.scheduler, buildset.id);
+    }
+}
+
+pub(super) fn one_settled(writes: &mut Writes, request: RequestId) {
+    writes.one("buildset", format!("of request {request}"), sql(COUNT_DOWN).bind(request.0));
+}
+
+pub(super) fn one_settled_by(writes: &mut Writes, build: BuildId) {
+    writes.one("buildset", format!("of build {build}"), sql(COUNT_DOWN_BY_BUILD).bind(build.0));
+}
+
+pub(super) fn completed(writes: &mut Writes, id: BuildsetId, outcome: Outcome, at: Timestamp) {
+    writes.one("buildset", id, sql(COMPLETE).bind(id.0).bind(outcome.as_str()).bind(at.0));
 }
 
 /// Loads open buildsets.
@@ -104,4 +114,4 @@ fn trigger_key(buildset: &Buildset) -> String {
 }
 
 #[cfg(test)]
-crate::store::database::statements![INSERT, COUNT_DOWN, COUNT_DOWN_BY_BUILD, COMPLETE, LOAD_OPEN];
+crate::store::database::statements![COUNT_DOWN, COUNT_DOWN_BY_BUILD, COMPLETE, LOAD_OPEN];

@@ -2,9 +2,8 @@
 
 use gristmill_model::{CatalogHash, Timestamp};
 
-use crate::store::StoreError;
 use crate::store::database::sql;
-use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 /// The same hash is the same text.
 const KEEP_TEXT: &str = "INSERT INTO catalog_text (hash, text) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING";
@@ -13,13 +12,13 @@ const ACTIVATE: &str = "INSERT INTO catalog (hash, active, at) VALUES ($1, 1, $2
     ON CONFLICT (hash) DO UPDATE SET active = 1, at = excluded.at";
 
 /// Keeps a configuration's text.
-pub(in crate::store) async fn keep_text(tx: &mut Tx<'_>, hash: &CatalogHash, text: &str) -> Result<(), StoreError> {
-    tx.any("catalog_text", hash, sql(KEEP_TEXT).bind(hash.as_str()).bind(text)).await.map(drop)
+pub(in crate::store) fn keep_text(writes: &mut Writes, hash: &CatalogHash, text: &str) {
+    writes.any("catalog_text", hash, sql(KEEP_TEXT).bind(hash.as_str()).bind(text));
 }
 
-pub(super) async fn activated(tx: &mut Tx<'_>, hash: &CatalogHash, at: Timestamp) -> Result<(), StoreError> {
-    tx.any("catalog", hash, sql(RETIRE)).await?;
-    tx.one("catalog", hash, sql(ACTIVATE).bind(hash.as_str()).bind(at.0)).await
+pub(super) fn activated(writes: &mut Writes, hash: &CatalogHash, at: Timestamp) {
+    writes.any("catalog", hash, sql(RETIRE));
+    writes.one("catalog", hash, sql(ACTIVATE).bind(hash.as_str()).bind(at.0));
 }
 
 #[cfg(test)]

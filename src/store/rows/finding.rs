@@ -7,18 +7,19 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::Record;
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 /// A finding that is known already is a rule that is broken: only what is new is told.
 const FOUND: &str = "INSERT INTO finding (name, detail, at) VALUES ($1, $2, $3)";
 const CLEARED: &str = "DELETE FROM finding WHERE name = $1";
 pub(super) const LOAD: &str = "SELECT name, detail FROM finding";
 
-pub(super) async fn found(tx: &mut Tx<'_>, check: &str, detail: &str, at: Timestamp) -> Result<(), StoreError> {
-    tx.one("finding", check, sql(FOUND).bind(check).bind(detail).bind(at.0)).await
+pub(super) fn found(writes: &mut Writes, check: &str, detail: &str, at: Timestamp) {
+    writes.one("finding", check, sql(FOUND).bind(check).bind(detail).bind(at.0));
 }
 
-pub(super) async fn cleared(tx: &mut Tx<'_>, check: &str) -> Result<(), StoreError> {
-    tx.one("finding", check, sql(CLEARED).bind(check)).await
+pub(super) fn cleared(writes: &mut Writes, check: &str) {
+    writes.one("finding", check, sql(CLEARED).bind(check));
 }
 
 /// Loads all findings.

@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const OPEN: &str = "INSERT INTO incident (id, branch, first_build, suspects, opened_at) VALUES ($1, $2, $3, $4, $5)";
 const NARROW: &str = "UPDATE incident SET suspects = $2 WHERE id = $1 AND closed_at IS NULL";
@@ -24,50 +25,39 @@ pub(super) const LOAD_BUILDERS: &str = "SELECT incident_builder.incident, incide
     FROM incident CROSS JOIN incident_builder
     WHERE incident.closed_at IS NULL AND incident_builder.incident = incident.id";
 
-pub(super) async fn opened(
-    tx: &mut Tx<'_>,
+pub(super) fn opened(
+    writes: &mut Writes,
     id: IncidentId,
     key: standing::Key<'_>,
     build: BuildId,
     suspects: &Suspects,
     at: Timestamp,
-) -> Result<(), StoreError> {
+) {
     let open = sql(OPEN).bind(id.0).bind(key.branch).bind(build.0).bind(to_json(suspects)).bind(at.0);
-    tx.one("incident", id, open).await?;
-    broke(tx, id, key.builder, build).await?;
-    standing::belongs_to(tx, key, id).await
+    writes.one("incident", id, open);
+    broke(writes, id, key.builder, build);
+    standing::belongs_to(writes, key, id);
 }
 
-pub(super) async fn joined(
-    tx: &mut Tx<'_>,
-    id: IncidentId,
-    builder: &BuilderName,
-    build: BuildId,
-    suspects: &Suspects,
-) -> Result<(), StoreError> {
-    tx.one("incident", id, sql(NARROW).bind(id.0).bind(to_json(suspects))).await?;
-    broke(tx, id, builder, build).await?;
-    standing::belongs_to_known(tx, builder, id, true).await
+pub(super) fn joined(writes: &mut Writes, id: IncidentId, builder: &BuilderName, build: BuildId, suspects: &Suspects) {
+    writes.one("incident", id, sql(NARROW).bind(id.0).bind(to_json(suspects)));
+    broke(writes, id, builder, build);
+    standing::belongs_to_known(writes, builder, id, true);
 }
 
-async fn broke(tx: &mut Tx<'_>, id: IncidentId, builder: &BuilderName, build: BuildId) -> Result<(), StoreError> {
+fn broke(writes: &mut Writes, id: IncidentId, builder: &BuilderName, build: BuildId) {
     let broke = sql(BREAK).bind(id.0).bind(builder.as_str()).bind(build.0);
-    tx.one("incident_builder", format!("{id} {builder}"), broke).await
+    writes.one("incident_builder", format!("{id} {builder}"), broke);
 }
 
-pub(super) async fn eased(
-    tx: &mut Tx<'_>,
-    id: IncidentId,
-    builder: &BuilderName,
-    build: BuildId,
-) -> Result<(), StoreError> {
+pub(super) fn eased(writes: &mut Writes, id: IncidentId, builder: &BuilderName, build: BuildId) {
     let ease = sql(EASE).bind(id.0).bind(builder.as_str()).bind(build.0);
-    tx.one("incident_builder", format!("{id} {builder}"), ease).await?;
-    standing::belongs_to_known(tx, builder, id, false).await
+    writes.one("incident_builder", format!("{id} {builder}"), ease);
+    standing::belongs_to_known(writes, builder, id, false);
 }
 
-pub(super) async fn closed(tx: &mut Tx<'_>, id: IncidentId, at: Timestamp) -> Result<(), StoreError> {
-    tx.one("incident", id, sql(CLOSE).bind(id.0).bind(at.0)).await
+pub(super) fn closed(writes: &mut Writes, id: IncidentId, at: Timestamp) {
+    writes.one("incident", id, sql(CLOSE).bind(id.0).bind(at.0));
 }
 
 /// Loads open incidents.

@@ -2,9 +2,8 @@
 
 use gristmill_model::{Digest, InstanceEpoch, LastIds, Timestamp};
 
-use crate::store::StoreError;
 use crate::store::database::sql;
-use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 /// An installation never goes back to an earlier one.
 const RESTORE: &str = "UPDATE instance SET epoch = $1, restored_at = $2 WHERE one = 1 AND epoch < $1";
@@ -13,24 +12,17 @@ const RAISE: &str = "INSERT INTO number_floor (noun, last) VALUES ($1, $2)
 /// A recipe that a request still refers to cannot go.
 const RETIRE_RECIPE: &str = "DELETE FROM recipe WHERE digest = $1";
 
-pub(super) async fn restored(
-    tx: &mut Tx<'_>,
-    instance: InstanceEpoch,
-    last: &LastIds,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    tx.one("instance", instance.0, sql(RESTORE).bind(instance.0).bind(at.0)).await?;
+pub(super) fn restored(writes: &mut Writes, instance: InstanceEpoch, last: &LastIds, at: Timestamp) {
+    writes.one("instance", instance.0, sql(RESTORE).bind(instance.0).bind(at.0));
     for (noun, last) in floors(last) {
-        tx.one("number_floor", noun, sql(RAISE).bind(noun).bind(last)).await?;
+        writes.one("number_floor", noun, sql(RAISE).bind(noun).bind(last));
     }
-    Ok(())
 }
 
-pub(super) async fn recipes_retired(tx: &mut Tx<'_>, recipes: &[Digest]) -> Result<(), StoreError> {
+pub(super) fn recipes_retired(writes: &mut Writes, recipes: &[Digest]) {
     for recipe in recipes {
-        tx.one("recipe", recipe, sql(RETIRE_RECIPE).bind(recipe.as_str())).await?;
+        writes.one("recipe", recipe, sql(RETIRE_RECIPE).bind(recipe.as_str()));
     }
-    Ok(())
 }
 
 /// Lists the numbers by the names under which they are stored.

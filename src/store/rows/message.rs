@@ -2,10 +2,9 @@
 
 use gristmill_model::{Message, MessageId, Timestamp};
 
-use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::to_json;
-use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const QUEUE: &str = "INSERT INTO outbox
     (id, event, notifier, target, key, body, state, attempts, claimed, due_at, at, incident)
@@ -18,7 +17,7 @@ const DEFER: &str =
     "UPDATE outbox SET claimed = 0, attempts = $2, error = $3, due_at = $4 WHERE id = $1 AND state = 'due'";
 const GIVE_UP: &str = "UPDATE outbox SET state = 'dead', claimed = 0, error = $2 WHERE id = $1 AND state = 'due'";
 
-pub(super) async fn queued(tx: &mut Tx<'_>, message: &Message) -> Result<(), StoreError> {
+pub(super) fn queued(writes: &mut Writes, message: &Message) {
     let queue = sql(QUEUE)
         .bind(message.id.0)
         .bind(message.event.0)
@@ -28,29 +27,23 @@ pub(super) async fn queued(tx: &mut Tx<'_>, message: &Message) -> Result<(), Sto
         .bind(to_json(message))
         .bind(message.at.0)
         .bind(message.incident.map(|incident| incident.0));
-    tx.one("outbox", message.id, queue).await
+    writes.one("outbox", message.id, queue);
 }
 
-pub(super) async fn delivered(tx: &mut Tx<'_>, id: MessageId, receipt: &str) -> Result<(), StoreError> {
-    tx.one("outbox", id, sql(DELIVER).bind(id.0).bind(receipt)).await
+pub(super) fn delivered(writes: &mut Writes, id: MessageId, receipt: &str) {
+    writes.one("outbox", id, sql(DELIVER).bind(id.0).bind(receipt));
 }
 
-pub(super) async fn claimed(tx: &mut Tx<'_>, id: MessageId, until: Timestamp) -> Result<(), StoreError> {
-    tx.one("outbox", id, sql(CLAIM).bind(id.0).bind(until.0)).await
+pub(super) fn claimed(writes: &mut Writes, id: MessageId, until: Timestamp) {
+    writes.one("outbox", id, sql(CLAIM).bind(id.0).bind(until.0));
 }
 
-pub(super) async fn deferred(
-    tx: &mut Tx<'_>,
-    id: MessageId,
-    attempts: u32,
-    error: &str,
-    due: Timestamp,
-) -> Result<(), StoreError> {
-    tx.one("outbox", id, sql(DEFER).bind(id.0).bind(attempts).bind(error).bind(due.0)).await
+pub(super) fn deferred(writes: &mut Writes, id: MessageId, attempts: u32, error: &str, due: Timestamp) {
+    writes.one("outbox", id, sql(DEFER).bind(id.0).bind(attempts).bind(error).bind(due.0));
 }
 
-pub(super) async fn dead(tx: &mut Tx<'_>, id: MessageId, error: &str) -> Result<(), StoreError> {
-    tx.one("outbox", id, sql(GIVE_UP).bind(id.0).bind(error)).await
+pub(super) fn dead(writes: &mut Writes, id: MessageId, error: &str) {
+    writes.one("outbox", id, sql(GIVE_UP).bind(id.0).bind(error));
 }
 
 #[cfg(test)]

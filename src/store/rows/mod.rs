@@ -12,6 +12,8 @@ pub(super) mod finding;
 pub(super) mod incident;
 pub(super) mod instance;
 pub(super) mod message;
+pub(super) mod pace;
+pub(super) mod rating;
 pub(super) mod recipe;
 pub(super) mod repository;
 pub(super) mod request;
@@ -23,21 +25,22 @@ pub(super) mod upstream;
 pub(super) mod verdict;
 pub(super) mod worker;
 
-use gristmill_model::{Cause, EventBody, Outcome, Seq, Timestamp, Verdict};
+use gristmill_model::{Cause, EventBody, Outcome, Seq, Timestamp};
 use gristmill_schedulers::state::UpstreamDone;
 
-use super::StoreError;
-use super::tx::Tx;
+use super::writes::Writes;
 
 /// The statements that load the state. `CROSS JOIN` in them is the order in which SQLite must look: first at the few
 /// that are open. Left to itself it reads everything that ever was.
 #[cfg(test)]
-pub(super) const LOADS: [&str; 17] = [
+pub(super) const LOADS: [&str; 19] = [
     build::LOAD_OPEN,
     buildset::LOAD_OPEN,
     finding::LOAD,
     incident::LOAD_OPEN,
     incident::LOAD_BUILDERS,
+    pace::LOAD,
+    rating::LOAD,
     recipe::LOAD,
     repository::LOAD,
     repository::LOAD_TIPS,
@@ -61,75 +64,57 @@ pub(super) struct End<'a> {
     at: Timestamp,
 }
 
-/// Writes the rows of `events`, the first of which has the number after `before`, and all of which happened at `at`.
-pub(super) async fn write(
-    tx: &mut Tx<'_>,
-    before: Seq,
-    at: Timestamp,
-    events: &[EventBody],
-) -> Result<Seq, StoreError> {
+/// Lists the rows of `events`, the first of which has the number after `before`, and all of which happened at `at`.
+pub(super) fn write(writes: &mut Writes, before: Seq, at: Timestamp, events: &[EventBody]) {
     let mut seq = before;
-    for alike in events.chunk_by(|one, next| as_verdict(one).is_some() && as_verdict(next).is_some()) {
-        let verdicts: Vec<&Verdict> = alike.iter().filter_map(as_verdict).collect();
-        if !verdicts.is_empty() {
-            verdict::given(tx, &verdicts).await?;
-        }
-        for body in alike {
-            seq = seq.next();
-            write_one(tx, seq, at, body).await?;
-        }
-    }
-    Ok(seq)
-}
-
-fn as_verdict(body: &EventBody) -> Option<&Verdict> {
-    match body {
-        EventBody::VerdictGiven { verdict } => Some(verdict),
-        _ => None,
+    for body in events {
+        seq = seq.next();
+        write_one(writes, seq, at, body);
     }
 }
 
-/// Writes the rows of event number `seq`, except for a verdict's, which come many at once.
-async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -> Result<(), StoreError> {
+/// Lists the rows of event number `seq`.
+fn write_one(writes: &mut Writes, seq: Seq, at: Timestamp, body: &EventBody) {
     use EventBody as E;
     match body {
-        E::CatalogRefused { .. } | E::ReportRefused { .. } | E::VerdictGiven { .. } => Ok(()),
-        E::CatalogActivated { hash } => catalog::activated(tx, hash, at).await,
-        E::DeliveryAccepted { delivery } => delivery::accepted(tx, delivery).await,
-        E::DeliveryRead { delivery, result } => delivery::read(tx, *delivery, result).await,
+        E::CatalogRefused { .. } | E::ReportRefused { .. } | E::WorkerAiling { .. } => {}
+        E::VerdictGiven { verdict } => verdict::given(writes, verdict),
+        E::CatalogActivated { hash } => catalog::activated(writes, hash, at),
+        E::DeliveryAccepted { delivery } => delivery::accepted(writes, delivery),
+        E::DeliveryRead { delivery, result } => delivery::read(writes, *delivery, result),
         E::TipRecorded { repository, reference, revision } => {
-            repository::tip_recorded(tx, repository, reference, revision).await
+            repository::tip_recorded(writes, repository, reference, revision);
         }
-        E::ChangeSeen { change } => change::seen(tx, change).await,
-        E::RepositorySeen { repository } => repository::seen(tx, repository, at).await,
+        E::ChangeSeen { change } => change::seen(writes, change),
+        E::RepositorySeen { repository } => repository::seen(writes, repository, at),
         E::SourceFailing { repository, error, failures } => {
-            repository::failing(tx, repository, error, *failures, at).await
+            repository::failing(writes, repository, error, *failures, at);
         }
-        E::SourceRecovered { repository, .. } => repository::recovered(tx, repository, at).await,
+        E::SourceRecovered { repository, .. } => repository::recovered(writes, repository, at),
         E::TimerFired { scheduler, nominal, next, nothing } => {
-            timer::fired(tx, scheduler, *nominal, *next, nothing.as_deref(), at).await
+            timer::fired(writes, scheduler, *nominal, *next, nothing.as_deref(), at);
         }
-        E::RecipeRecorded { digest, recipe } => recipe::recorded(tx, digest, recipe).await,
-        E::BuildsetCreated { buildset, requests, edges } => buildset::created(tx, buildset, requests, edges).await,
-        E::RequestReleased { request } => request::released(tx, *request).await,
+        E::RecipeRecorded { digest, recipe } => recipe::recorded(writes, digest, recipe),
+        E::BuildsetCreated { buildset, requests, edges } => buildset::created(writes, buildset, requests, edges),
+        E::RequestReleased { request } => request::released(writes, *request),
         E::RequestSettled { request, outcome, cause, reason } => {
             let end = End { outcome: *outcome, cause: Some(*cause), summary: reason, at };
-            request::settled_without_build(tx, *request, end).await
+            request::settled_without_build(writes, *request, end);
         }
-        E::BuildLeased { build } => build::leased(tx, build).await,
-        E::BuildStarted { build } => build::started(tx, *build, at).await,
-        E::StepStarted { build, step, name } => step::started(tx, *build, *step, name, at).await,
+        E::BuildLeased { build } => build::leased(writes, build),
+        E::BuildStarted { build } => build::started(writes, *build, at),
+        E::StepStarted { build, step, name } => step::started(writes, *build, *step, name, at),
         E::StepFinished { build, step, outcome, cause, summary } => {
-            step::finished(tx, *build, *step, End { outcome: *outcome, cause: *cause, summary, at }).await
+            step::finished(writes, *build, *step, End { outcome: *outcome, cause: *cause, summary, at });
         }
-        E::StepTriggered { build, step, buildset, wait } => step::triggered(tx, *build, *step, *buildset, *wait).await,
-        E::BuildResumable { build } => build::resumable(tx, *build).await,
-        E::BuildResumed { build, .. } => build::resumed(tx, *build).await,
-        E::BuildCancelAsked { build, by } => build::cancel_asked(tx, *build, by).await,
+        E::StepTriggered { build, step, buildset, wait } => step::triggered(writes, *build, *step, *buildset, *wait),
+        E::BuildResumable { build } => build::resumable(writes, *build),
+        E::BuildResumed { build, .. } => build::resumed(writes, *build),
+        E::BuildCancelAsked { build, by } => build::cancel_asked(writes, *build, by),
         E::BuildFinished { build, outcome, cause, summary, retry } => {
-            build::finished(tx, *build, End { outcome: *outcome, cause: *cause, summary, at }, *retry).await
+            build::finished(writes, *build, End { outcome: *outcome, cause: *cause, summary, at }, *retry);
         }
-        E::BuildsetCompleted { buildset, outcome } => buildset::completed(tx, *buildset, *outcome, at).await,
+        E::BuildsetCompleted { buildset, outcome } => buildset::completed(writes, *buildset, *outcome, at),
         E::UpstreamNoted { scheduler, upstream, buildset, outcome, meets, branch, stamps, depth, result } => {
             let done = UpstreamDone {
                 buildset: *buildset,
@@ -139,39 +124,46 @@ async fn write_one(tx: &mut Tx<'_>, seq: Seq, at: Timestamp, body: &EventBody) -
                 stamps: stamps.clone(),
                 depth: *depth,
             };
-            upstream::noted(tx, (seq, at), scheduler, upstream, &done, result).await
+            upstream::noted(writes, (seq, at), scheduler, upstream, &done, result);
         }
         E::BuilderTurned { builder, branch, outcome, build, contains, .. } => {
-            standing::turned(tx, standing::Key { builder, branch }, *outcome, *build, contains, at).await
+            standing::turned(writes, standing::Key { builder, branch }, *outcome, *build, contains, at);
         }
         E::IncidentOpened { incident, branch, builder, build, suspects } => {
-            incident::opened(tx, *incident, standing::Key { builder, branch }, *build, suspects, at).await
+            incident::opened(writes, *incident, standing::Key { builder, branch }, *build, suspects, at);
         }
         E::IncidentJoined { incident, builder, build, suspects } => {
-            incident::joined(tx, *incident, builder, *build, suspects).await
+            incident::joined(writes, *incident, builder, *build, suspects);
         }
-        E::IncidentEased { incident, builder, build } => incident::eased(tx, *incident, builder, *build).await,
-        E::IncidentClosed { incident, .. } => incident::closed(tx, *incident, at).await,
-        E::MessageQueued { message } => message::queued(tx, message).await,
-        E::MessageDelivered { message, receipt } => message::delivered(tx, *message, receipt).await,
-        E::MessageClaimed { message, until } => message::claimed(tx, *message, *until).await,
+        E::IncidentEased { incident, builder, build } => incident::eased(writes, *incident, builder, *build),
+        E::IncidentClosed { incident, .. } => incident::closed(writes, *incident, at),
+        E::MessageQueued { message } => message::queued(writes, message),
+        E::MessageDelivered { message, receipt } => message::delivered(writes, *message, receipt),
+        E::MessageClaimed { message, until } => message::claimed(writes, *message, *until),
         E::MessageDeferred { message, attempts, error, due } => {
-            message::deferred(tx, *message, *attempts, error, *due).await
+            message::deferred(writes, *message, *attempts, error, *due);
         }
-        E::MessageDead { message, error } => message::dead(tx, *message, error).await,
-        E::InstanceRestored { instance, last, .. } => instance::restored(tx, *instance, last, at).await,
-        E::RetentionRan { recipes, .. } => instance::recipes_retired(tx, recipes).await,
-        E::DoctorFound { check, detail } => finding::found(tx, check, detail, at).await,
-        E::DoctorCleared { check } => finding::cleared(tx, check).await,
-        E::WorkerJoined { worker } => worker::joined(tx, worker).await,
-        E::WorkerLeft { worker, .. } => worker::left(tx, worker, at).await,
-        E::WorkerHeld { worker, kind, hold } => {
-            worker::held(tx, worker, |holds| drop(holds.insert(*kind, hold.clone()))).await
+        E::MessageDead { message, error } => message::dead(writes, *message, error),
+        E::InstanceRestored { instance, last, .. } => instance::restored(writes, *instance, last, at),
+        E::RetentionRan { recipes, standings, .. } => {
+            instance::recipes_retired(writes, recipes);
+            standing::retired(writes, standings);
         }
-        E::WorkerFreed { worker, kind, .. } => worker::held(tx, worker, |holds| drop(holds.remove(kind))).await,
-        E::WorkerForgotten { worker, .. } => worker::forgotten(tx, worker).await,
-        E::TokenMade { token } => token::made(tx, token).await,
-        E::TokenRevoked { token, by } => token::revoked(tx, token, by, at).await,
+        E::DoctorFound { check, detail } => finding::found(writes, check, detail, at),
+        E::DoctorCleared { check } => finding::cleared(writes, check),
+        E::WorkerJoined { worker } => worker::joined(writes, worker),
+        E::WorkerLeft { worker, .. } => worker::left(writes, worker, at),
+        E::WorkerHeld { worker, kind, hold } => worker::held(writes, worker, *kind, hold),
+        E::WorkerFreed { worker, kind, .. } => worker::freed(writes, worker, *kind),
+        E::WorkerRated { worker, rating } => rating::rated(writes, worker, rating),
+        E::BuilderPaced { builder, pace } => pace::paced(writes, builder, pace),
+        E::WorkerForgotten { worker, .. } => {
+            rating::forgotten(writes, worker);
+            worker::forgotten(writes, worker);
+        }
+        E::TokenMade { token } => token::made(writes, token),
+        E::TokenDropped { token } => token::dropped(writes, token),
+        E::TokenRevoked { token, by } => token::revoked(writes, token, by, at),
     }
 }
 
@@ -182,12 +174,13 @@ pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::datab
         ("rows/build.rs", build::statements()),
         ("rows/buildset.rs", buildset::statements()),
         ("rows/catalog.rs", catalog::statements()),
-        ("rows/change.rs", change::statements()),
         ("rows/delivery.rs", delivery::statements()),
         ("rows/finding.rs", finding::statements()),
         ("rows/incident.rs", incident::statements()),
         ("rows/instance.rs", instance::statements()),
         ("rows/message.rs", message::statements()),
+        ("rows/pace.rs", pace::statements()),
+        ("rows/rating.rs", rating::statements()),
         ("rows/recipe.rs", recipe::statements()),
         ("rows/repository.rs", repository::statements()),
         ("rows/request.rs", request::statements()),

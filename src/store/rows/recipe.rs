@@ -9,12 +9,13 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const RECORD: &str = "INSERT INTO recipe (digest, body) VALUES ($1, $2)";
 pub(super) const LOAD: &str = "SELECT digest, body FROM recipe";
 
-pub(super) async fn recorded(tx: &mut Tx<'_>, digest: &Digest, recipe: &Recipe) -> Result<(), StoreError> {
-    tx.one("recipe", digest, sql(RECORD).bind(digest.as_str()).bind(to_json(recipe))).await
+pub(super) fn recorded(writes: &mut Writes, digest: &Digest, recipe: &Recipe) {
+    writes.one("recipe", digest, sql(RECORD).bind(digest.as_str()).bind(to_json(recipe)));
 }
 
 /// Loads all recipes.

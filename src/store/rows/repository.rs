@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::Record;
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const SEEN: &str = "INSERT INTO repository (name, seen, failures, at) VALUES ($1, 1, 0, $2)
     ON CONFLICT (name) DO UPDATE SET seen = 1, at = excluded.at";
@@ -21,33 +22,22 @@ const RECORD_TIP: &str =
 pub(super) const LOAD: &str = "SELECT name, seen, failures FROM repository";
 pub(super) const LOAD_TIPS: &str = "SELECT repository, reference, revision, seq, change FROM ref_tip";
 
-pub(super) async fn seen(tx: &mut Tx<'_>, name: &RepositoryName, at: Timestamp) -> Result<(), StoreError> {
-    tx.one("repository", name, sql(SEEN).bind(name.as_str()).bind(at.0)).await
+pub(super) fn seen(writes: &mut Writes, name: &RepositoryName, at: Timestamp) {
+    writes.one("repository", name, sql(SEEN).bind(name.as_str()).bind(at.0));
 }
 
-pub(super) async fn failing(
-    tx: &mut Tx<'_>,
-    name: &RepositoryName,
-    error: &str,
-    failures: u32,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    tx.one("repository", name, sql(FAILING).bind(name.as_str()).bind(failures).bind(error).bind(at.0)).await
+pub(super) fn failing(writes: &mut Writes, name: &RepositoryName, error: &str, failures: u32, at: Timestamp) {
+    writes.one("repository", name, sql(FAILING).bind(name.as_str()).bind(failures).bind(error).bind(at.0));
 }
 
-pub(super) async fn recovered(tx: &mut Tx<'_>, name: &RepositoryName, at: Timestamp) -> Result<(), StoreError> {
-    tx.one("repository", name, sql(RECOVERED).bind(name.as_str()).bind(at.0)).await
+pub(super) fn recovered(writes: &mut Writes, name: &RepositoryName, at: Timestamp) {
+    writes.one("repository", name, sql(RECOVERED).bind(name.as_str()).bind(at.0));
 }
 
 /// Records a tip for the first time; a ref that is known already is an inconsistency.
-pub(super) async fn tip_recorded(
-    tx: &mut Tx<'_>,
-    repository: &RepositoryName,
-    reference: &RefName,
-    revision: &Revision,
-) -> Result<(), StoreError> {
+pub(super) fn tip_recorded(writes: &mut Writes, repository: &RepositoryName, reference: &RefName, revision: &Revision) {
     let record = sql(RECORD_TIP).bind(repository.as_str()).bind(reference.as_str()).bind(revision.as_str());
-    tx.one("ref_tip", format!("{repository} {reference}"), record).await
+    writes.one("ref_tip", format!("{repository} {reference}"), record);
 }
 
 /// Loads all repositories and tips.

@@ -2,17 +2,17 @@
 
 use std::cmp::Reverse;
 
-use gristmill_model::{
-    Build, BuildId, BuildsetId, Cause, Condition, Edge, NeedMode, Outcome, Request, RequestId, RequestState,
-};
+use gristmill_model::{Build, BuildId, Cause, Condition, Edge, NeedMode, Outcome, Request, RequestId, RequestState};
 use gristmill_schedulers::State;
+use serde::Serialize;
 
 use super::{End, buildset};
 use crate::store::StoreError;
-use crate::store::database::bulk::{INSERT_EDGES, INSERT_REQUESTS};
+use crate::store::database::bulk::Sort;
 use crate::store::database::{Statement, sql};
-use crate::store::record::{Record, to_json};
+use crate::store::record::Record;
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const RELEASE: &str = "UPDATE request SET state = 'ready' WHERE id = $1 AND state = 'waiting'";
 /// Only a ready request can be leased, and only under a newer epoch (S8).
@@ -37,51 +37,46 @@ pub(super) const LOAD_EDGES: &str = "SELECT edge.request, edge.needs, edge.on_ou
     WHERE buildset.outcome IS NULL AND request.buildset = buildset.id AND edge.request = request.id
     ORDER BY buildset.id, edge.position";
 
+#[derive(Serialize)]
+struct EdgeRow {
+    #[serde(flatten)]
+    edge: Edge,
+    /// Among the edges of its buildset, so that they are read back in their order.
+    position: usize,
+}
+
 /// Writes a new buildset's requests and edges.
-pub(super) async fn created(
-    tx: &mut Tx<'_>,
-    buildset: BuildsetId,
-    requests: &[Request],
-    edges: &[Edge],
-) -> Result<(), StoreError> {
-    if !requests.is_empty() {
-        let insert = sql(INSERT_REQUESTS).bind_list(to_json(&requests));
-        tx.many("request", format!("of buildset {buildset}"), requests.len(), insert).await?;
+pub(super) fn created(writes: &mut Writes, requests: &[Request], edges: &[Edge]) {
+    for request in requests {
+        writes.row(Sort::Request, request.id, request);
     }
-    if !edges.is_empty() {
-        let insert = sql(INSERT_EDGES).bind_list(to_json(&edges));
-        tx.many("edge", format!("of buildset {buildset}"), edges.len(), insert).await?;
+    for (position, edge) in edges.iter().enumerate() {
+        writes.row(Sort::Edge, format!("{} {}", edge.request, edge.needs), &EdgeRow { edge: *edge, position });
     }
-    Ok(())
 }
 
-pub(super) async fn released(tx: &mut Tx<'_>, id: RequestId) -> Result<(), StoreError> {
-    tx.one("request", id, sql(RELEASE).bind(id.0)).await
+pub(super) fn released(writes: &mut Writes, id: RequestId) {
+    writes.one("request", id, sql(RELEASE).bind(id.0));
 }
 
-pub(super) async fn leased(tx: &mut Tx<'_>, build: &Build) -> Result<(), StoreError> {
+pub(super) fn leased(writes: &mut Writes, build: &Build) {
     let lease = sql(LEASE).bind(build.request.0).bind(build.attempt).bind(build.epoch);
-    tx.one("request", build.request, lease).await
+    writes.one("request", build.request, lease);
 }
 
-pub(super) async fn settled_without_build(tx: &mut Tx<'_>, id: RequestId, end: End<'_>) -> Result<(), StoreError> {
-    tx.one("request", id, with_end(sql(SETTLE_WITHOUT_BUILD).bind(id.0), end)).await?;
-    buildset::one_settled(tx, id).await
+pub(super) fn settled_without_build(writes: &mut Writes, id: RequestId, end: End<'_>) {
+    writes.one("request", id, with_end(sql(SETTLE_WITHOUT_BUILD).bind(id.0), end));
+    buildset::one_settled(writes, id);
 }
 
 /// Ends the lease of a build's request: with the build's end, or ready for the next attempt.
-pub(super) async fn attempt_ended(
-    tx: &mut Tx<'_>,
-    build: BuildId,
-    end: End<'_>,
-    retry: bool,
-) -> Result<(), StoreError> {
+pub(super) fn attempt_ended(writes: &mut Writes, build: BuildId, end: End<'_>, retry: bool) {
     let of = format!("of build {build}");
     if retry {
-        return tx.one("request", of, sql(READY_AGAIN).bind(build.0)).await;
+        return writes.one("request", of, sql(READY_AGAIN).bind(build.0));
     }
-    tx.one("request", of, with_end(sql(SETTLE_BY_BUILD).bind(build.0), end)).await?;
-    buildset::one_settled_by(tx, build).await
+    writes.one("request", of, with_end(sql(SETTLE_BY_BUILD).bind(build.0), end));
+    buildset::one_settled_by(writes, build);
 }
 
 fn with_end(statement: Statement, end: End<'_>) -> Statement {

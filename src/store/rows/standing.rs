@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_model::{BuildId, BuilderName, ChangeId, IncidentId, Outcome, RepositoryName, Timestamp};
+use gristmill_model::{
+    BuildId, BuilderName, BuilderOnBranch, ChangeId, IncidentId, Outcome, RepositoryName, Timestamp,
+};
 use gristmill_schedulers::State;
 use gristmill_schedulers::state::Standing;
 
@@ -10,6 +12,7 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 /// Whose standing.
 #[derive(Clone, Copy)]
@@ -25,16 +28,17 @@ const TURN: &str = "INSERT INTO standing (builder, branch, outcome, build, good,
 const MARK: &str = "UPDATE standing SET incident = $3 WHERE builder = $1 AND branch = $2";
 const MARK_BY_INCIDENT: &str = "UPDATE standing SET incident = $3
     WHERE builder = $1 AND branch = (SELECT branch FROM incident WHERE id = $2)";
+const RETIRE: &str = "DELETE FROM standing WHERE builder = $1 AND branch = $2 AND incident IS NULL";
 pub(super) const LOAD: &str = "SELECT builder, branch, outcome, build, good, incident FROM standing";
 
-pub(super) async fn turned(
-    tx: &mut Tx<'_>,
+pub(super) fn turned(
+    writes: &mut Writes,
     key: Key<'_>,
     outcome: Outcome,
     build: BuildId,
     contains: &BTreeMap<RepositoryName, ChangeId>,
     at: Timestamp,
-) -> Result<(), StoreError> {
+) {
     let good = if outcome.is_good() { to_json(contains) } else { "{}".to_owned() };
     let turn = sql(TURN)
         .bind(key.builder.as_str())
@@ -44,24 +48,27 @@ pub(super) async fn turned(
         .bind(good)
         .bind(at.0)
         .bind(i64::from(outcome.is_good()));
-    tx.one("standing", format!("{} {}", key.builder, key.branch), turn).await
+    writes.one("standing", format!("{} {}", key.builder, key.branch), turn);
 }
 
 /// Says which incident a standing belongs to.
-pub(super) async fn belongs_to(tx: &mut Tx<'_>, key: Key<'_>, incident: IncidentId) -> Result<(), StoreError> {
+pub(super) fn belongs_to(writes: &mut Writes, key: Key<'_>, incident: IncidentId) {
     let mark = sql(MARK).bind(key.builder.as_str()).bind(key.branch).bind(incident.0);
-    tx.one("standing", format!("{} {}", key.builder, key.branch), mark).await
+    writes.one("standing", format!("{} {}", key.builder, key.branch), mark);
 }
 
 /// Says whether a builder's standing on an incident's branch belongs to that incident.
-pub(super) async fn belongs_to_known(
-    tx: &mut Tx<'_>,
-    builder: &BuilderName,
-    incident: IncidentId,
-    belongs: bool,
-) -> Result<(), StoreError> {
+pub(super) fn belongs_to_known(writes: &mut Writes, builder: &BuilderName, incident: IncidentId, belongs: bool) {
     let mark = sql(MARK_BY_INCIDENT).bind(builder.as_str()).bind(incident.0).bind(belongs.then_some(incident.0));
-    tx.one("standing", format!("{builder} of incident {incident}"), mark).await
+    writes.one("standing", format!("{builder} of incident {incident}"), mark);
+}
+
+/// Forgets the standings on branches that are gone.
+pub(super) fn retired(writes: &mut Writes, standings: &[BuilderOnBranch]) {
+    for BuilderOnBranch { builder, branch } in standings {
+        let retire = sql(RETIRE).bind(builder.as_str()).bind(branch.as_str());
+        writes.one("standing", format!("{builder} {branch}"), retire);
+    }
 }
 
 /// Loads all standings.
@@ -80,4 +87,4 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
 }
 
 #[cfg(test)]
-crate::store::database::statements![TURN, MARK, MARK_BY_INCIDENT, LOAD];
+crate::store::database::statements![TURN, MARK, MARK_BY_INCIDENT, RETIRE, LOAD];

@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::Record;
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const START: &str = "INSERT INTO step (build, number, name, started_at) VALUES ($1, $2, $3, $4)";
 const FINISH: &str = "UPDATE step SET outcome = $3, cause = $4, summary = $5, finished_at = $6
@@ -16,18 +17,12 @@ const TRIGGER: &str = "UPDATE step SET triggered = $3 WHERE build = $1 AND numbe
 pub(super) const LOAD_OPEN: &str = "SELECT step.build, step.number, step.outcome
     FROM build CROSS JOIN step WHERE build.state <> 'finished' AND step.build = build.id";
 
-pub(super) async fn started(
-    tx: &mut Tx<'_>,
-    build: BuildId,
-    number: u32,
-    name: &str,
-    at: Timestamp,
-) -> Result<(), StoreError> {
+pub(super) fn started(writes: &mut Writes, build: BuildId, number: u32, name: &str, at: Timestamp) {
     let start = sql(START).bind(build.0).bind(number).bind(name).bind(at.0);
-    tx.one("step", format!("{build}/{number}"), start).await
+    writes.one("step", format!("{build}/{number}"), start);
 }
 
-pub(super) async fn finished(tx: &mut Tx<'_>, build: BuildId, number: u32, end: End<'_>) -> Result<(), StoreError> {
+pub(super) fn finished(writes: &mut Writes, build: BuildId, number: u32, end: End<'_>) {
     let finish = sql(FINISH)
         .bind(build.0)
         .bind(number)
@@ -35,22 +30,15 @@ pub(super) async fn finished(tx: &mut Tx<'_>, build: BuildId, number: u32, end: 
         .bind(end.cause.map(Cause::as_str))
         .bind(end.summary)
         .bind(end.at.0);
-    tx.one("step", format!("{build}/{number}"), finish).await
+    writes.one("step", format!("{build}/{number}"), finish);
 }
 
-pub(super) async fn triggered(
-    tx: &mut Tx<'_>,
-    build: BuildId,
-    number: u32,
-    buildset: BuildsetId,
-    wait: bool,
-) -> Result<(), StoreError> {
+pub(super) fn triggered(writes: &mut Writes, build: BuildId, number: u32, buildset: BuildsetId, wait: bool) {
     let trigger = sql(TRIGGER).bind(build.0).bind(number).bind(buildset.0);
-    tx.one("step", format!("{build}/{number}"), trigger).await?;
+    writes.one("step", format!("{build}/{number}"), trigger);
     if wait {
-        build::suspended(tx, build, number).await?;
+        build::suspended(writes, build, number);
     }
-    Ok(())
 }
 
 /// Loads the steps of the unfinished builds, which must be loaded already.

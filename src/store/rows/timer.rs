@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::Record;
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 /// A moment that is not after the last one hits no row.
 const FIRE: &str = "INSERT INTO timer (scheduler, nominal, next, why_nothing, at) VALUES ($1, $2, $3, $4, $5)
@@ -16,21 +17,21 @@ const FIRE: &str = "INSERT INTO timer (scheduler, nominal, next, why_nothing, at
     WHERE excluded.nominal IS NULL OR timer.nominal IS NULL OR excluded.nominal > timer.nominal";
 pub(super) const LOAD: &str = "SELECT scheduler, nominal, next FROM timer";
 
-pub(super) async fn fired(
-    tx: &mut Tx<'_>,
+pub(super) fn fired(
+    writes: &mut Writes,
     scheduler: &SchedulerName,
     nominal: Option<Timestamp>,
     next: Option<Timestamp>,
     nothing: Option<&str>,
     at: Timestamp,
-) -> Result<(), StoreError> {
+) {
     let fire = sql(FIRE)
         .bind(scheduler.as_str())
         .bind(nominal.map(|time| time.0))
         .bind(next.map(|time| time.0))
         .bind(nothing)
         .bind(at.0);
-    tx.one("timer", scheduler, fire).await
+    writes.one("timer", scheduler, fire);
 }
 
 /// Loads all timers.

@@ -7,14 +7,16 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const MAKE: &str = "INSERT INTO token (id, admits, sha256, owner, made_at, made_by, expires_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const REVOKE: &str = "UPDATE token SET revoked_at = $2, revoked_by = $3 WHERE id = $1 AND revoked_at IS NULL";
+const DROP: &str = "DELETE FROM token WHERE id = $1";
 pub(super) const LOAD: &str =
     "SELECT id, admits, sha256, owner, made_at, made_by, expires_at, revoked_at, revoked_by FROM token";
 
-pub(super) async fn made(tx: &mut Tx<'_>, token: &Token) -> Result<(), StoreError> {
+pub(super) fn made(writes: &mut Writes, token: &Token) {
     let make = sql(MAKE)
         .bind(token.id.as_str())
         .bind(to_json(&token.admits))
@@ -23,11 +25,15 @@ pub(super) async fn made(tx: &mut Tx<'_>, token: &Token) -> Result<(), StoreErro
         .bind(token.made_at.0)
         .bind(token.made_by.as_str())
         .bind(token.expires_at.map(|at| at.0));
-    tx.one("token", &token.id, make).await
+    writes.one("token", &token.id, make);
 }
 
-pub(super) async fn revoked(tx: &mut Tx<'_>, token: &TokenId, by: &str, at: Timestamp) -> Result<(), StoreError> {
-    tx.one("token", token, sql(REVOKE).bind(token.as_str()).bind(at.0).bind(by)).await
+pub(super) fn revoked(writes: &mut Writes, token: &TokenId, by: &str, at: Timestamp) {
+    writes.one("token", token, sql(REVOKE).bind(token.as_str()).bind(at.0).bind(by));
+}
+
+pub(super) fn dropped(writes: &mut Writes, token: &TokenId) {
+    writes.one("token", token, sql(DROP).bind(token.as_str()));
 }
 
 /// Loads all tokens.
@@ -52,4 +58,4 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
 }
 
 #[cfg(test)]
-crate::store::database::statements![MAKE, REVOKE, LOAD];
+crate::store::database::statements![MAKE, REVOKE, DROP, LOAD];

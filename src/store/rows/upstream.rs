@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::database::sql;
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const INSERT: &str = "INSERT INTO upstream
     (scheduler, buildset, upstream, outcome, meets, branch, stamps, depth, result, noted, at)
@@ -17,14 +18,14 @@ pub(super) const LOAD_UNUSED: &str = "SELECT scheduler, upstream, buildset, outc
     FROM upstream WHERE used_by IS NULL ORDER BY noted";
 
 /// Notes what event number `noted` says of `upstream`'s buildset, and what came of that.
-pub(super) async fn noted(
-    tx: &mut Tx<'_>,
+pub(super) fn noted(
+    writes: &mut Writes,
     noted: (Seq, Timestamp),
     scheduler: &SchedulerName,
     upstream: &SchedulerName,
     done: &UpstreamDone,
     result: &str,
-) -> Result<(), StoreError> {
+) {
     let insert = sql(INSERT)
         .bind(scheduler.as_str())
         .bind(done.buildset.0)
@@ -37,12 +38,12 @@ pub(super) async fn noted(
         .bind(result)
         .bind(noted.0.0)
         .bind(noted.1.0);
-    tx.one("upstream", format!("{scheduler} {}", done.buildset), insert).await
+    writes.one("upstream", format!("{scheduler} {}", done.buildset), insert);
 }
 
 /// Uses up all that a dependent scheduler has noted: it made `buildset` of it.
-pub(super) async fn used(tx: &mut Tx<'_>, scheduler: &SchedulerName, buildset: BuildsetId) -> Result<(), StoreError> {
-    tx.any("upstream", scheduler, sql(USE_UP).bind(scheduler.as_str()).bind(buildset.0)).await.map(drop)
+pub(super) fn used(writes: &mut Writes, scheduler: &SchedulerName, buildset: BuildsetId) {
+    writes.any("upstream", scheduler, sql(USE_UP).bind(scheduler.as_str()).bind(buildset.0));
 }
 
 /// Loads what is noted and not used up: the latest per pair.

@@ -1,14 +1,13 @@
 //! Workers as they introduced themselves.
 
-use std::collections::BTreeMap;
-
 use gristmill_model::{Hold, HoldKind, Timestamp, TokenId, Worker, WorkerName};
 use gristmill_schedulers::State;
 
 use crate::store::StoreError;
-use crate::store::database::sql;
+use crate::store::database::{Text, sql};
 use crate::store::record::{Record, to_json};
 use crate::store::tx::Tx;
+use crate::store::writes::Writes;
 
 const JOIN: &str = "INSERT INTO worker (name, labels, slots, connected, since, about, token, public_key, holds)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -16,13 +15,21 @@ const JOIN: &str = "INSERT INTO worker (name, labels, slots, connected, since, a
         connected = excluded.connected, since = excluded.since, about = excluded.about, token = excluded.token,
         public_key = excluded.public_key, holds = excluded.holds";
 const LEAVE: &str = "UPDATE worker SET connected = 0, since = $2 WHERE name = $1";
-const HOLDS: &str = "SELECT holds FROM worker WHERE name = $1";
-const SET_HOLDS: &str = "UPDATE worker SET holds = $2 WHERE name = $1";
+const HOLD: Text = Text::Each {
+    sqlite: "UPDATE worker SET holds = json_set(holds, '$.' || $2, json($3)) WHERE name = $1",
+    postgres:
+        "UPDATE worker SET holds = CAST(jsonb_set(CAST(holds AS jsonb), ARRAY[CAST($2 AS TEXT)], CAST($3 AS jsonb))
+        AS TEXT) WHERE name = $1",
+};
+const FREE: Text = Text::Each {
+    sqlite: "UPDATE worker SET holds = json_remove(holds, '$.' || $2) WHERE name = $1",
+    postgres: "UPDATE worker SET holds = CAST(CAST(holds AS jsonb) - CAST($2 AS TEXT) AS TEXT) WHERE name = $1",
+};
 const FORGET: &str = "DELETE FROM worker WHERE name = $1";
 pub(super) const LOAD: &str =
     "SELECT name, labels, slots, connected, since, about, token, public_key, holds FROM worker";
 
-pub(super) async fn joined(tx: &mut Tx<'_>, worker: &Worker) -> Result<(), StoreError> {
+pub(super) fn joined(writes: &mut Writes, worker: &Worker) {
     let join = sql(JOIN)
         .bind(worker.name.as_str())
         .bind(to_json(&worker.labels))
@@ -33,29 +40,23 @@ pub(super) async fn joined(tx: &mut Tx<'_>, worker: &Worker) -> Result<(), Store
         .bind(worker.token.as_ref().map(|token| token.as_str().to_owned()))
         .bind(worker.key.clone())
         .bind(to_json(&worker.holds));
-    tx.one("worker", &worker.name, join).await
+    writes.one("worker", &worker.name, join);
 }
 
-pub(super) async fn left(tx: &mut Tx<'_>, name: &WorkerName, at: Timestamp) -> Result<(), StoreError> {
-    tx.one("worker", name, sql(LEAVE).bind(name.as_str()).bind(at.0)).await
+pub(super) fn left(writes: &mut Writes, name: &WorkerName, at: Timestamp) {
+    writes.one("worker", name, sql(LEAVE).bind(name.as_str()).bind(at.0));
 }
 
-pub(super) async fn held(
-    tx: &mut Tx<'_>,
-    name: &WorkerName,
-    change: impl FnOnce(&mut BTreeMap<HoldKind, Hold>),
-) -> Result<(), StoreError> {
-    let rows = tx.rows("read a worker's holds", sql(HOLDS).bind(name.as_str())).await?;
-    let mut holds = match rows.first() {
-        Some(row) => Record::of("worker", row).json("holds")?,
-        None => BTreeMap::new(),
-    };
-    change(&mut holds);
-    tx.one("worker", name, sql(SET_HOLDS).bind(name.as_str()).bind(to_json(&holds))).await
+pub(super) fn held(writes: &mut Writes, name: &WorkerName, kind: HoldKind, hold: &Hold) {
+    writes.one("worker", name, sql(HOLD).bind(name.as_str()).bind(kind.as_str()).bind(to_json(hold)));
 }
 
-pub(super) async fn forgotten(tx: &mut Tx<'_>, name: &WorkerName) -> Result<(), StoreError> {
-    tx.one("worker", name, sql(FORGET).bind(name.as_str())).await
+pub(super) fn freed(writes: &mut Writes, name: &WorkerName, kind: HoldKind) {
+    writes.one("worker", name, sql(FREE).bind(name.as_str()).bind(kind.as_str()));
+}
+
+pub(super) fn forgotten(writes: &mut Writes, name: &WorkerName) {
+    writes.one("worker", name, sql(FORGET).bind(name.as_str()));
 }
 
 /// Loads all workers.
@@ -79,4 +80,4 @@ pub(in crate::store) async fn load(tx: &mut Tx<'_>, state: &mut State) -> Result
 }
 
 #[cfg(test)]
-crate::store::database::statements![JOIN, LEAVE, HOLDS, SET_HOLDS, FORGET, LOAD];
+crate::store::database::statements![JOIN, LEAVE, HOLD, FREE, FORGET, LOAD];

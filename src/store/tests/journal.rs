@@ -4,6 +4,8 @@ use gristmill_model::*;
 
 use super::fixture::*;
 use super::{Kind, on_both};
+use crate::store::database::sql;
+use crate::store::record::Record;
 use crate::store::{CommitError, StoreError, Turn};
 
 fn failing(failures: u32) -> EventBody {
@@ -96,7 +98,10 @@ async fn any_text_comes_back_as_it_went(kind: Kind) {
         let failing = EventBody::SourceFailing { repository: name.as_str().into(), error: text.into(), failures: 1 };
         world.happen(vec![failing]).await;
         let change = change(world.state.last.change.0 + 1, 1, None, Some(1));
-        let change = Change { repository: name.as_str().into(), ..change };
+        // A webhook's words have any.
+        let author = Person { name: text.into(), email: text.into() };
+        let commit = Commit { author, message: text.into(), files: vec![text.into()], ..commit() };
+        let change = Change { repository: name.as_str().into(), commits: vec![commit], ..change };
         let id = change.id.0;
         let kind = VerdictKind::Held {
             until: None,
@@ -105,12 +110,24 @@ async fn any_text_comes_back_as_it_went(kind: Kind) {
             revision: revision(1),
         };
         world.happen(vec![EventBody::ChangeSeen { change }, verdict(id, &name, kind)]).await;
+        let row = sql("SELECT author FROM change WHERE id = $1").bind(id).fetch_one(world.store.reader().pool()).await;
+        assert_eq!(Record::of("change", &row.unwrap()).text("author").unwrap(), text);
     }
     let events = world.store.reader().events_after(Seq(0), 100).await.unwrap();
     let mut folded = gristmill_schedulers::State::default();
     events.iter().for_each(|event| folded.apply(event));
     world.store.verify(&folded).await.unwrap();
     world.restart().await;
+}
+
+fn commit() -> Commit {
+    Commit {
+        revision: revision(1),
+        author: Person { name: String::new(), email: String::new() },
+        message: String::new(),
+        files: Vec::new(),
+        at: Timestamp(1),
+    }
 }
 
 on_both! {

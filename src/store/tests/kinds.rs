@@ -403,6 +403,9 @@ async fn a_token_is_made_once_and_revoked_once(kind: Kind) {
     world = world.restart().await;
     world.happen(vec![revoked.clone()]).await;
     assert_eq!(world.refused(vec![revoked]).await, "token");
+    let dropped = EventBody::TokenDropped { token: "3f2a9c01".into() };
+    world.happen(vec![dropped.clone()]).await;
+    assert_eq!(world.refused(vec![dropped]).await, "token");
     world.restart().await;
 }
 

@@ -2,6 +2,7 @@
 //! are, what must stay stays, all else goes, and the state is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_model::matching::{Field, Matcher};
@@ -11,14 +12,16 @@ use proptest::prelude::*;
 use super::fixture::*;
 use super::walk::history;
 use super::{Kind, on_both};
-use crate::store::database::sql;
+use crate::engine::retain;
+use crate::store::database::{Text, sql};
+use crate::store::retire::{self, limit};
 use crate::store::{Noun, Order, Retired};
 
 /// Passes over all nouns: a buildset that others were built on goes in the one after theirs.
 const PASSES_MAX: usize = 60;
 
 async fn pass(world: &World, rules: &Retention) -> u64 {
-    let in_use = world.store.reader().in_use(world.now.before(rules.changes)).await.unwrap();
+    let in_use = Arc::new(world.store.reader().in_use(world.now.before(rules.changes)).await.unwrap());
     let mut deleted = 0;
     for noun in Noun::ALL {
         let mut order = Order { noun, after: 0, rules: rules.clone(), now: world.now, in_use: in_use.clone() };
@@ -266,7 +269,8 @@ async fn a_recipe_goes_with_an_event_and_only_if_no_request_refers_to_it(kind: K
     let mut world = World::new(kind).await;
     world.happen(vec![recipe_recorded()]).await;
     assert_eq!(world.store.reader().idle_recipes(10).await.unwrap(), [recipe().digest()]);
-    let ran = || EventBody::RetentionRan { deleted: BTreeMap::new(), recipes: vec![recipe().digest()] };
+    let ran =
+        || EventBody::RetentionRan { deleted: BTreeMap::new(), recipes: vec![recipe().digest()], standings: vec![] };
     world.happen(vec![ran()]).await;
     assert!(world.state.recipes.is_empty());
     world.happen(vec![recipe_recorded(), buildset(1, "ci", by_person(), 1..2)]).await;
@@ -274,7 +278,130 @@ async fn a_recipe_goes_with_an_event_and_only_if_no_request_refers_to_it(kind: K
     assert_eq!(world.refused(vec![ran()]).await, "recipe");
 }
 
+/// More rows than one call looks at.
+const MANY: i64 = limit::ROWS + 100;
+
+async fn a_call_looks_at_a_bounded_piece_however_much_of_it_stays(kind: Kind) {
+    let mut world = World::new(kind).await;
+    // All of them are due, and unread: they stay.
+    let mut turn = world.turn((1..=MANY).map(|id| EventBody::MessageQueued { message: message(id) }).collect());
+    for id in 1..=MANY {
+        let (accepted, body) = delivery(id);
+        turn.events.push(accepted);
+        turn.blobs.push(body);
+    }
+    world.commit(turn).await.unwrap();
+    let rules = Retention::default();
+    for noun in [Noun::Messages, Noun::DeliveryBodies, Noun::Deliveries] {
+        let mut order = Order { noun, after: 0, rules: rules.clone(), now: world.now, in_use: Arc::default() };
+        let mut ends = Vec::new();
+        while let Retired { next: Some(next), deleted } = world.store.retire(order.clone()).await.unwrap() {
+            assert!(deleted.is_empty(), "{deleted:?}");
+            ends.push(next);
+            order.after = next;
+        }
+        assert_eq!(ends, [limit::ROWS, MANY], "{noun:?}");
+        // Nothing after the first that is young is looked at.
+        order = Order { after: 0, now: Timestamp(0), ..order };
+        assert_eq!(world.store.retire(order).await.unwrap(), Retired::default());
+    }
+}
+
+/// Two buildsets of the same builder, each with a build that succeeded.
+async fn two_built(world: &mut World) {
+    let lease = |build, request| match self::build(build, request, request, 1) {
+        EventBody::BuildLeased { mut build } => {
+            build.builder = "builder-1".into();
+            EventBody::BuildLeased { build }
+        }
+        other => other,
+    };
+    let created = |id| match buildset(id, "ci", by_person(), id..id + 1) {
+        EventBody::BuildsetCreated { buildset, mut requests, edges } => {
+            requests[0].builder = "builder-1".into();
+            EventBody::BuildsetCreated { buildset, requests, edges }
+        }
+        other => other,
+    };
+    world.happen(vec![recipe_recorded(), EventBody::WorkerJoined { worker: worker(4) }]).await;
+    for id in 1..=2 {
+        let ended = [finished(id, Outcome::Success, false), completed(id, Outcome::Success)];
+        world.happen([vec![created(id), lease(id, id)], ended.to_vec()].concat()).await;
+    }
+}
+
+async fn what_was_found_beside_the_turns_is_judged_again_inside(kind: Kind) {
+    let mut world = World::new(kind).await;
+    two_built(&mut world).await;
+    world.now = world.now.after(Duration::from_secs(200 * 86_400));
+    let rules = Retention { last: 0, ..Retention::default() };
+    for noun in [Noun::Logs, Noun::Buildsets] {
+        let order = Order { noun, after: 0, rules: rules.clone(), now: world.now, in_use: Arc::default() };
+        let found = retire::find(world.store.reader().pool(), &order).await.unwrap().unwrap();
+        let free = found.batches.concat();
+        assert!(free.contains(&1), "{noun:?}: {free:?}");
+        // Between looking and deleting a builder's state comes to be told by build 1.
+        world.happen(vec![turned("builder-1", Outcome::Success, 1)]).await;
+        let retired = world.store.writer.retire(order, vec![1]).await.unwrap();
+        assert_eq!(retired, Retired::default(), "{noun:?}");
+        world.happen(vec![turned("builder-1", Outcome::Success, 2)]).await;
+    }
+}
+
+async fn a_noun_that_cannot_be_deleted_keeps_none_of_the_others(kind: Kind) {
+    let mut world = World::new(kind).await;
+    let (accepted, body) = delivery(1);
+    let mut turn = world.turn(vec![accepted, EventBody::MessageQueued { message: message(1) }]);
+    turn.blobs = vec![body];
+    turn.answers = vec![answer("ada 1")];
+    world.commit(turn).await.unwrap();
+    let read = EventBody::DeliveryRead { delivery: DeliveryId(1), result: "nothing".into() };
+    world.happen(vec![read]).await;
+    let mut connection = world.connect().await;
+    connection.script(Text::Same("ALTER TABLE outbox RENAME TO elsewhere")).await.unwrap();
+    connection.close().await.unwrap();
+    let now = world.now.after(Duration::from_secs(200 * 86_400));
+    let ran = retain::rows(&world.store, &Retention::default(), now, Duration::ZERO).await;
+    assert!(ran.problems.iter().any(|problem| problem.starts_with("Messages: ")), "{:?}", ran.problems);
+    let deleted: Vec<&str> = ran.deleted.keys().map(String::as_str).collect();
+    assert_eq!(deleted, ["answers", "deliveries", "delivery bodies"], "{:?}", ran.problems);
+    assert!(ran.result().is_err());
+}
+
+async fn a_standing_goes_with_its_branch_once_that_was_gone_for_long(kind: Kind) {
+    let mut world = World::new(kind).await;
+    let seen = |seq, new: Option<u32>, reference: RefName| {
+        let mut change = change(seq, 1, None, new);
+        change.reference = reference;
+        EventBody::ChangeSeen { change }
+    };
+    let gone = |world: &World, before: i64| {
+        let reader = world.store.reader().clone();
+        async move { reader.standings_of_gone(Timestamp(before), 10).await.unwrap() }
+    };
+    let day = 86_400_000_000;
+    world.happen(vec![seen(1, Some(1), RefName::of_branch("main")), turned("check", Outcome::Failure, 1)]).await;
+    assert_eq!(gone(&world, world.now.0 + day).await, []);
+    let EventBody::ChangeSeen { change: mut deleted } = seen(2, None, RefName::of_branch("main")) else { return };
+    (deleted.seq, deleted.old, deleted.at) = (2, Some(revision(1)), world.now);
+    world.happen(vec![EventBody::ChangeSeen { change: deleted }]).await;
+    assert_eq!(gone(&world, world.now.0 - day).await, [], "not long ago");
+    let found = gone(&world, world.now.0 + day).await;
+    assert_eq!(found, [BuilderOnBranch { builder: "check".into(), branch: "main".into() }]);
+    // A tag of the same name is there still.
+    world.happen(vec![seen(3, Some(2), RefName("refs/tags/main".into()))]).await;
+    assert_eq!(gone(&world, world.now.0 + day).await, []);
+    let ran = EventBody::RetentionRan { deleted: BTreeMap::new(), recipes: vec![], standings: found };
+    world.happen(vec![ran]).await;
+    assert!(world.state.standings.is_empty());
+    world.restart().await;
+}
+
 on_both! {
+    a_call_looks_at_a_bounded_piece_however_much_of_it_stays,
+    what_was_found_beside_the_turns_is_judged_again_inside,
+    a_noun_that_cannot_be_deleted_keeps_none_of_the_others,
+    a_standing_goes_with_its_branch_once_that_was_gone_for_long,
     deliveries_messages_answers_and_configurations_go_when_they_are_old_and_done,
     a_recipe_goes_with_an_event_and_only_if_no_request_refers_to_it,
 }

@@ -134,7 +134,8 @@ async fn a_connection_that_is_cut_anywhere_leaves_a_turn_whole_or_nothing_of_it(
             let is_whole = proxy.is_whole();
             check(&store, head).await;
             if is_whole {
-                assert!(packet > 5, "a turn is more than {packet} packets");
+                // The fence, the rows, the commit; on a new connection two more that prepare.
+                assert!((3..=5).contains(&packet), "a turn is {packet} packets");
                 break;
             }
         }

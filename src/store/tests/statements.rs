@@ -43,7 +43,7 @@ fn constants_of(text: &str) -> BTreeSet<String> {
 #[test]
 fn no_statement_is_forgotten() {
     // Settings and names, which are no statements; and what is said to one kind alone.
-    const OTHERS: [&str; 25] = [
+    const OTHERS: [&str; 27] = [
         "AMCHECK",
         "DANGLING",
         "DUMP",
@@ -54,6 +54,8 @@ fn no_statement_is_forgotten() {
         "MEND_ROWS",
         "PATTERN",
         "RESTORE",
+        "TAKES_ALL",
+        "WAL_PAGES",
         "WHOLE",
         "LOOK_MAX",
         "CHECK",
@@ -101,8 +103,8 @@ async fn understood(
     connection: &mut Connection,
     text: &'static str,
 ) -> Result<(Vec<String>, Vec<String>), sqlx::Error> {
-    let Connection::Postgres(connection) = connection else { unreachable!("it is asked of PostgreSQL alone") };
-    let statement = connection.prepare(SqlStr::from_static(with_kinds(text).leak())).await?;
+    let Connection::Postgres(link) = connection else { unreachable!("it is asked of PostgreSQL alone") };
+    let statement = link.plain.prepare(SqlStr::from_static(with_kinds(text).leak())).await?;
     let places = match statement.parameters() {
         Some(sqlx::Either::Left(places)) => places.iter().map(|kind| kind.name().to_owned()).collect(),
         _ => Vec::new(),

@@ -16,8 +16,13 @@ use crate::store::{DATABASE_FILE, Store, Turn, migrate};
 
 /// Where a database of each schema is written.
 const FOLDER_VARIABLE: &str = "GRISTMILL_TEST_SCHEMA_FOLDER";
-const DUMPS: [(i64, &str); 2] =
-    [(1, include_str!("../../../tests/schemas/0001.sql")), (2, include_str!("../../../tests/schemas/0002.sql"))];
+/// What happens today needs the tables of this schema.
+const OLDEST_FILLED: i64 = 4;
+const DUMPS: [(i64, &str); 3] = [
+    (1, include_str!("../../../tests/schemas/0001.sql")),
+    (2, include_str!("../../../tests/schemas/0002.sql")),
+    (4, include_str!("../../../tests/schemas/0004.sql")),
+];
 
 fn place(folder: &Path) -> Place {
     Place::Sqlite(folder.join(DATABASE_FILE))
@@ -40,7 +45,7 @@ fn choices() -> Vec<(u16, bool)> {
 #[tokio::test]
 async fn what_fills_a_schema() {
     let Some(root) = std::env::var_os(FOLDER_VARIABLE) else { return };
-    for number in 1..=migrate::newest() {
+    for number in OLDEST_FILLED..=migrate::newest() {
         let folder = Path::new(&root).join(number.to_string());
         std::fs::create_dir_all(&folder).unwrap();
         let mut connection = connect(&folder).await;

@@ -338,6 +338,8 @@ fn in_short(reason: &Reason) -> String {
         Reason::NoWorkerCan { .. } => "no worker can run it".to_owned(),
         Reason::NoWorkers => "no worker has joined".to_owned(),
         Reason::WorkersAway { .. } => "workers are away".to_owned(),
+        Reason::WorkersHeld { .. } => "workers are held".to_owned(),
+        Reason::WorkersClosed { .. } => "workers' windows are closed".to_owned(),
         Reason::WorkersBusy { position, .. } => format!("{position}. in line"),
         Reason::TriggerWaits { buildset } => format!("waits for buildset {buildset}"),
         _ => "waiting".to_owned(),

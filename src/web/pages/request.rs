@@ -195,6 +195,8 @@ fn heading(reason: Option<&Reason>) -> (usize, &'static str) {
         Some(Reason::NoWorkerCan { .. }) => (0, "No worker can ever run these"),
         Some(Reason::NoWorkers) => (1, "No worker has joined"),
         Some(Reason::WorkersAway { .. }) => (2, "All workers that can are away"),
+        Some(Reason::WorkersHeld { .. }) => (2, "All workers that can are held"),
+        Some(Reason::WorkersClosed { .. }) => (2, "The windows of all workers that can leave no time"),
         Some(Reason::WorkersBusy { .. }) => (3, "All workers that can are busy"),
         Some(Reason::Needs { .. }) => (4, "Waits for other builds"),
         Some(Reason::TriggerWaits { .. }) => (5, "Waits for a triggered buildset"),

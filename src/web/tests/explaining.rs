@@ -57,7 +57,7 @@ async fn why_answers_in_sentences(kind: Kind) {
         "request:5",
         expect![[r#"
         request 5 (train, node train of buildset 3) waits since 11:03:24 UTC (2 h 10 m)
-          no worker can ever run this: needs gpu=yes; local has nothing
+          no worker can ever run this: needs gpu=yes; local has no gpu
         it was made by scheduler by-hand because ada asked for it: "to see""#]],
     )
     .await;
@@ -84,7 +84,7 @@ async fn why_answers_in_sentences(kind: Kind) {
         buildset 3 of by-hand on main is not complete: 0 good, 0 bad, 0 running, 1 waiting, since 11:03:24 UTC (2 h 10 m)
         it was made by scheduler by-hand because ada asked for it: "to see"
         it was made from core a1a1a1a1 (main, change 1)
-          train (request 5) no worker can ever run this: needs gpu=yes; local has nothing"#]]).await;
+          train (request 5) no worker can ever run this: needs gpu=yes; local has no gpu"#]]).await;
     check_why(&world, "not:manual@1", expect![[r#"
         change 1 (core main a1a1a1a1) did not start manual:
           docs: nothing: files: `src/queue.rs` does not match docs/**   gristmill.yaml:19

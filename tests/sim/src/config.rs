@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use gristmill_model::matching::{Field, Matcher};
 use gristmill_model::{
-    Builder, BuilderName, Catalog, CatalogHash, Change, Condition, Graph, IrcConfig, MailConfig, Need, NeedMode, Node,
-    NotifierKind, Parameter, ParameterKind, Place, Project, Quiet, Recipe, Recipient, Repository, Route, RouteTarget,
-    Scheduler, SchedulerKind, SchedulerName, SourceUse, StepAction, StepRecipe, StepRules, Target,
+    Builder, BuilderName, Care, Catalog, CatalogHash, Change, Condition, Graph, IrcConfig, MailConfig, Need, NeedMode,
+    Node, NotifierKind, Parameter, ParameterKind, Place, Project, Quarantine, Quiet, Recipe, Recipient, Repository,
+    Route, RouteTarget, Scheduler, SchedulerKind, SchedulerName, SourceUse, StepAction, StepRecipe, StepRules, Target,
+    Window,
 };
 
 use crate::profile::Size;
@@ -168,6 +169,7 @@ impl Draft {
             matrix: BTreeMap::new(),
             steps: actions.into_iter().enumerate().map(step).collect(),
             retries_max: u32::try_from(rng.below(3)).expect("a small number"),
+            orphan_window: (*rng.pick(&[None, Some(90), Some(600)])).map(Duration::from_secs),
             ..Recipe::default()
         }
     }
@@ -346,6 +348,7 @@ impl Draft {
                 .iter()
                 .map(|(name, (scheduler, _))| (name.clone(), scheduler.clone()))
                 .collect(),
+            care: care(),
             notifiers: notifiers(),
             routes: routes(),
             ..Catalog::default()
@@ -353,6 +356,23 @@ impl Draft {
         let wishes = self.schedulers.into_iter().map(|(name, (_, wish))| (name, wish)).collect();
         Config { catalog: Arc::new(catalog), wishes }
     }
+}
+
+/// The worker whose owner lends it for the first minutes of each hour alone.
+pub(crate) const LENT: &str = "w3";
+/// For how many minutes.
+pub(crate) const LENT_MINUTES: u16 = 45;
+
+/// Workers that fail are out of service for minutes, so that they come back within a run.
+fn care() -> Vec<Care> {
+    let quarantine = Quarantine { in_a_row: 3, of_recent: 6, first: Duration::from_secs(120) };
+    let window = |hour: u16| {
+        let from = hour * 60;
+        Window { days: [true; 7], from, to: from + LENT_MINUTES, timezone: "UTC".to_owned() }
+    };
+    let windows = (0..24).map(window).collect();
+    let lent = Care { workers: LENT.to_owned(), quarantine, windows, ..Care::default() };
+    vec![lent, Care { workers: "*".to_owned(), quarantine, ..Care::default() }]
 }
 
 fn parameter() -> Parameter {

@@ -32,7 +32,8 @@ impl World {
         if let Some((repository, reference)) = self.unseen() {
             return Some(format!("{reference} of {repository} is not where it is seen to be"));
         }
-        if !self.workers.iter().all(|worker| worker.link.is_some()) {
+        // Whether a token still admits its worker is for people to say.
+        if !self.workers.iter().all(|worker| worker.link.is_some() || worker.is_lost || worker.token.is_some()) {
             return Some("a worker is not connected".to_owned());
         }
         if let Some(wish) = self.wishes.iter().find(|wish| wish.once.is_some() && !wish.is_over) {

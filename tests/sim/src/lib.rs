@@ -10,6 +10,7 @@
 //! What is written here once more, small enough to be compared by eye: the shell that reads, commits and sends
 //! (`src/engine` in the service), the worker's reactions, and the tables.
 
+mod care;
 mod check;
 mod config;
 mod end;

@@ -10,6 +10,7 @@ use gristmill_model::protocol::WorkerCommand;
 use gristmill_model::{Catalog, Event, EventBody, MessageId, Seq, Timestamp, WorkerName, mutant};
 use gristmill_notifiers::outbox::UnderWay;
 use gristmill_schedulers::round::{Kept, KnownDelivery, Recalled, Rounded, delivery_answer};
+use gristmill_schedulers::watch::{self, Watch};
 use gristmill_schedulers::{Draft, Input, Once, Reply, Round, State, next_due, order};
 
 use crate::check::{Said, Violation};
@@ -54,6 +55,8 @@ pub(crate) struct Master {
     pub(crate) skew: i64,
     /// Commands that wait for workers.
     pub(crate) fleet: BTreeMap<WorkerName, Vec<WorkerCommand>>,
+    /// Who was heard of when.
+    watch: Watch,
     pub(crate) read: Seq,
     pub(crate) saved: Seq,
     pub(crate) is_announcing: bool,
@@ -136,6 +139,7 @@ impl World {
             };
             let inputs: Vec<Input> = connected.map(gone).collect();
             self.arrive(index, life, Letter { inputs, once: None, asker: Asker::Nobody });
+            self.after(Duration::ZERO, Due::Watch(index, life));
             self.after(Duration::ZERO, Due::Announce(index, life));
             self.after(Duration::ZERO, Due::Deliver(index, life));
         } else {
@@ -157,8 +161,43 @@ impl World {
         if let Some(Input::Hello(hello)) = letter.inputs.first() {
             self.masters[index].fleet.remove(&hello.worker);
         }
+        if let Some(Input::Report { worker, .. }) = letter.inputs.first() {
+            self.hear(index, worker);
+        }
         self.masters[index].inbox.push_back(letter);
         self.want_turn(index);
+    }
+
+    /// A clock that never jumps, whatever the machine's does.
+    fn monotonic(&self) -> watch::Reading {
+        self.now.since(Timestamp::default())
+    }
+
+    /// Notes that a worker was heard of.
+    pub(crate) fn hear(&mut self, index: usize, worker: &WorkerName) {
+        let now = self.monotonic();
+        self.masters[index].watch.heard(worker, now);
+    }
+
+    /// Looks who was not heard of for long.
+    pub(crate) fn watch(&mut self, index: usize, life: u32) {
+        if let Some(until) = self.frozen(index) {
+            self.at(until, Due::Watch(index, life));
+            return;
+        }
+        if !self.masters[index].is(life) {
+            return;
+        }
+        self.after(watch::LOOK_EVERY, Due::Watch(index, life));
+        // Workers speak to whoever leads; another one has nothing to say of them.
+        if self.front != index {
+            return;
+        }
+        let now = self.monotonic();
+        let master = &mut self.masters[index];
+        for input in master.watch.look(&master.state, now) {
+            self.arrive(index, life, Letter { inputs: vec![input], once: None, asker: Asker::Nobody });
+        }
     }
 
     pub(crate) fn want_turn(&mut self, index: usize) {
@@ -176,7 +215,7 @@ impl World {
             self.at(until, Due::Turn(index, life));
             return Ok(());
         }
-        let now = self.clock(index);
+        let (now, reading) = (self.clock(index), self.monotonic());
         let Self { masters, store, faults, .. } = self;
         let master = &mut masters[index];
         if !master.is(life) || !master.is_turn_due {
@@ -203,6 +242,10 @@ impl World {
                     let recalled = recall(store, &round, &input, once.as_ref());
                     round.input(input, once, recalled).map_err(|_| NoAnswer::KeyReused)
                 };
+                // Who is not admitted was not heard.
+                if let (Said::Hello { worker, .. }, Ok(Reply::Welcome(_))) = (&said, &reply) {
+                    master.watch.heard(worker, reading);
+                }
                 heard.push(Heard { said, reply: reply.clone(), events: before..round.events() });
                 if !matches!(answer, Err(_) | Ok(Reply::Refused(_))) {
                     answer = reply;
@@ -343,7 +386,7 @@ impl World {
         }
         let now = self.clock(index).max(self.masters[index].state.at);
         let master = &self.masters[index];
-        let due = next_due(&master.catalog, &master.state).map_or(LOOK_AT_CLOCK_EVERY, |due| due.since(now));
+        let due = next_due(&master.catalog, &master.state, now).map_or(LOOK_AT_CLOCK_EVERY, |due| due.since(now));
         let at = self.now.after(due.min(LOOK_AT_CLOCK_EVERY).max(Duration::from_millis(1)));
         if master.wake.is_none_or(|wake| wake > at || wake < self.now) {
             let life = master.life;
@@ -509,7 +552,9 @@ impl World {
             self.note(|| format!("master {index}: goes on"));
             self.masters[index].frozen = None;
             // What it noticed of workers before it stood still says nothing about now: they may have come back elsewhere.
-            self.masters[index].inbox.retain(|letter| !matches!(letter.inputs.first(), Some(Input::Gone { .. })));
+            let is_notice =
+                |letter: &Letter| matches!(letter.inputs.first(), Some(Input::Gone { .. } | Input::Unheard { .. }));
+            self.masters[index].inbox.retain(|letter| !is_notice(letter));
             self.want_turn(index);
         }
         Ok(())

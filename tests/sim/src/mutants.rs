@@ -53,6 +53,18 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant { number: 107, name: "what may not be repeated is sent after a crash" },
     Mutant { number: 108, name: "what may not be repeated is sent again in doubt" },
     Mutant { number: 109, name: "a message is given up after a minute" },
+    Mutant { number: 110, name: "a build is lost at half of its window" },
+    Mutant { number: 111, name: "silence counts while nobody listens" },
+    Mutant { number: 112, name: "a worker that is held gets builds" },
+    Mutant { number: 113, name: "a pause never ends" },
+    Mutant { number: 114, name: "a pool has no limit" },
+    Mutant { number: 115, name: "a token that was taken back admits" },
+    Mutant { number: 116, name: "a worker goes on although nobody answers it" },
+    Mutant { number: 117, name: "a step begins before its lease was heard of" },
+    Mutant { number: 118, name: "a worker is forgotten although it is there" },
+    Mutant { number: 119, name: "the last worker that can is quarantined" },
+    Mutant { number: 120, name: "a build begins outside of its worker's windows" },
+    Mutant { number: 121, name: "a build of a drained worker is not tried again" },
 ];
 
 /// Runs seeds until one finds the bug; gives how many it took and what was found.

@@ -167,6 +167,9 @@ impl World {
 
     /// What somebody wants just now.
     fn whim(&mut self) -> Option<Input> {
+        if self.chances.people.chance(0.35) {
+            return self.care();
+        }
         let by = "ada".to_owned();
         let rows = &self.store.rows;
         let rng = &mut self.chances.people;

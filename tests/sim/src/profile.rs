@@ -74,6 +74,8 @@ faults! {
     TargetDoubt "target-doubt" 0.02 0.3;
     /// The machine's clock jumps.
     ClockJump "clock-jump" 0.0005 0.01;
+    /// A worker is out of reach, and goes on.
+    WorkerVanish "worker-vanish" 0.0005 0.02;
 }
 
 /// How often each fault comes, and what chance says of each opportunity.

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use gristmill_model::protocol::{BuildOrder, Held, Hello, Report, ReportBody, WorkerCommand};
-use gristmill_model::{BuildId, Cause, Outcome, StepAction, Timestamp, WorkerName};
+use gristmill_model::{BuildId, Cause, Outcome, StepAction, Timestamp, TokenId, WorkerName, mutant};
 use gristmill_schedulers::input::Denial;
 use gristmill_schedulers::{Input, Reply};
 
-use crate::check::ends_build;
+use crate::check::{Violation, ends_build};
 use crate::profile::Fault;
 use crate::rng::Rng;
 use crate::world::{Asker, Due, Lease, World};
+
+/// The token that somebody makes at the beginning.
+pub(crate) const FIRST_TOKEN: &str = "pool0000";
 
 /// A worker, and its next lives.
 #[derive(Debug)]
@@ -32,6 +35,17 @@ pub(crate) struct Worker {
     pub(crate) link: Option<(usize, u32)>,
     /// How often it introduced itself.
     pub(crate) session: u32,
+    /// Until when nothing that it says reaches anybody.
+    pub(crate) vanished: Option<Timestamp>,
+    /// Whether it never comes back.
+    pub(crate) is_lost: bool,
+    /// The token that it joins by; a worker without one is like the built-in worker.
+    pub(crate) token: Option<TokenId>,
+    /// How fast its clock runs.
+    drift: f64,
+    /// When it sent the last request that was answered: its leases are renewed by that.
+    renewed: Timestamp,
+    hello_sent: Timestamp,
     held: BTreeMap<Lease, Run>,
     ended: BTreeSet<Lease>,
 }
@@ -48,7 +62,10 @@ struct Run {
     /// Whether some of it is on its way.
     is_saying: bool,
     said: u64,
+    said_at: Timestamp,
     warnings: bool,
+    /// Whether a step's processes run.
+    is_stepping: bool,
 }
 
 impl Worker {
@@ -66,6 +83,12 @@ impl Worker {
             frozen: None,
             link: None,
             session: 0,
+            vanished: None,
+            is_lost: false,
+            token: (index > 1 && rng.chance(0.3)).then(|| FIRST_TOKEN.into()),
+            drift: 0.9 + 0.2 * rng.unit(),
+            renewed: Timestamp::default(),
+            hello_sent: Timestamp::default(),
             held: BTreeMap::new(),
             ended: BTreeSet::new(),
         }
@@ -85,6 +108,7 @@ impl World {
         }
         worker.is_alive = true;
         worker.life += 1;
+        worker.renewed = self.now;
         let life = worker.life;
         self.after(Duration::ZERO, Due::Connect(index, life));
     }
@@ -93,8 +117,109 @@ impl World {
         let frozen = self.workers[index].frozen.filter(|until| *until > self.now);
         if let Some(until) = frozen {
             self.at(until, due.clone());
+            return false;
         }
-        frozen.is_none()
+        self.fence_itself(index);
+        true
+    }
+
+    /// A worker ends what it may not go on with: four fifths of the window are over since it was last answered, by its own
+    /// clock. It looks whenever it does anything, so it is always on time.
+    fn fence_itself(&mut self, index: usize) {
+        let worker = &self.workers[index];
+        if !worker.is_alive || worker.frozen.is_some_and(|until| until > self.now) || mutant::is_on(116) {
+            return;
+        }
+        let unanswered = self.now.since(worker.renewed).mul_f64(worker.drift);
+        let is_over = |run: &Run| {
+            let window = run.order.as_ref().map(|order| order.recipe.orphan_window());
+            !run.is_over && window.is_some_and(|window| unanswered >= window.mul_f64(0.8))
+        };
+        let over: Vec<Lease> = worker.held.iter().filter(|(_, run)| is_over(run)).map(|(lease, _)| *lease).collect();
+        for lease in over {
+            self.note(|| format!("worker {index}: ends build {} epoch {} by its own clock", lease.0, lease.1));
+            let Some(run) = self.workers[index].held.get_mut(&lease) else { continue };
+            (run.waits, run.is_stepping) = (false, false);
+            self.finish_run(index, lease, Outcome::Retry, Some(Cause::Infrastructure));
+        }
+    }
+
+    /// S8: nobody else runs a step of the same request.
+    fn check_alone(&mut self, index: usize, lease: Lease) {
+        let request = |lease: &Lease| self.store.rows.builds.get(&lease.0).map(|row| row.build.request);
+        let wanted = request(&lease);
+        let is_same = |other: &Lease| *other != lease && request(other) == wanted;
+        let others: Vec<(usize, Lease)> = (0..self.workers.len())
+            .flat_map(|other| self.workers[other].held.keys().map(move |lease| (other, *lease)))
+            .filter(|(_, lease)| is_same(lease))
+            .collect();
+        for (other, held) in others {
+            self.fence_itself(other);
+            let worker = &self.workers[other];
+            let is_awake = worker.is_alive && worker.frozen.is_none_or(|until| until <= self.now);
+            if is_awake && worker.held.get(&held).is_some_and(|run| run.is_stepping) {
+                let why = format!(
+                    "worker {index} begins a step of build {}, and worker {other} still runs build {} of the same request",
+                    lease.0, held.0
+                );
+                self.violation = Some(Violation::new("S8", why));
+            }
+        }
+    }
+
+    /// A worker asks the service. What it says under a token that was taken back is answered by nobody, like what it says
+    /// while it is out of reach.
+    fn ask_as(&mut self, index: usize, asker: Asker, inputs: Vec<Input>) {
+        if self.is_vanished(index) || self.is_revoked(index) {
+            if self.is_revoked(index) {
+                self.unlink(index);
+            }
+            let wait = self.chances.net.millis(2_000, 30_000);
+            self.after(wait, Due::Answer(asker, Err(crate::world::NoAnswer::Lost)));
+            return;
+        }
+        self.ask(asker, inputs, None);
+    }
+
+    fn is_vanished(&self, index: usize) -> bool {
+        self.workers[index].vanished.is_some_and(|until| until > self.now)
+    }
+
+    fn is_revoked(&self, index: usize) -> bool {
+        let token = self.workers[index].token.as_ref().and_then(|token| self.store.rows.tokens.get(token));
+        token.is_some_and(|token| token.revoked.is_some())
+    }
+
+    /// A worker lets itself be heard.
+    pub(crate) fn beat(&mut self, index: usize, life: u32, session: u32) {
+        let worker = &self.workers[index];
+        let Some((master, master_life)) = worker.link else { return };
+        if !worker.is(life) || worker.session != session || !self.awake(index, &Due::Beat(index, life, session)) {
+            return;
+        }
+        if self.is_revoked(index) {
+            self.unlink(index);
+            return;
+        }
+        let wait = self.chances.net.millis(9_000, 11_000);
+        self.after(wait, Due::Beat(index, life, session));
+        let is_lost = self.faults.come(Fault::LinkLost);
+        if is_lost && self.faults.chances(Fault::LinkLost).chance(0.5) {
+            return;
+        }
+        if self.masters[master].answers() && self.masters[master].life == master_life {
+            let name = self.workers[index].name.clone();
+            self.hear(master, &name);
+            // Whoever counts as away is told to introduce itself again.
+            let known = self.masters[master].state.workers.get(&name);
+            if known.is_none_or(|known| !known.connected) {
+                self.unlink(index);
+                return;
+            }
+            if !is_lost {
+                self.workers[index].renewed = self.now;
+            }
+        }
     }
 
     pub(crate) fn connect(&mut self, index: usize, life: u32) {
@@ -108,9 +233,17 @@ impl World {
         worker.session += 1;
         let session = worker.session;
         let builds = worker.held.keys().map(|&(build, epoch)| Held { build, epoch }).collect();
+        worker.hello_sent = self.now;
         let (name, labels, slots) = (worker.name.clone(), worker.labels.clone(), worker.slots);
-        let hello = Hello { worker: name, labels, slots, builds, ..Hello::default() };
-        self.ask(Asker::Hello { worker: index, life, session }, vec![Input::Hello(hello)], None);
+        let token = worker.token.clone();
+        let hello = Hello { worker: name, labels, slots, builds, token, ..Hello::default() };
+        let asker = Asker::Hello { worker: index, life, session };
+        if self.is_vanished(index) {
+            let wait = self.chances.net.millis(2_000, 30_000);
+            self.after(wait, Due::Answer(asker, Err(crate::world::NoAnswer::Lost)));
+            return;
+        }
+        self.ask(asker, vec![Input::Hello(hello)], None);
     }
 
     pub(crate) fn welcomed(&mut self, index: usize, life: u32, session: u32, answer: Option<Reply>) {
@@ -118,6 +251,9 @@ impl World {
             return;
         }
         let front = self.front;
+        if let Some(Reply::Refused(_)) = answer {
+            return self.not_admitted(index, life);
+        }
         let Some(Reply::Welcome(welcome)) = answer.filter(|_| self.masters[front].answers()) else {
             let wait = self.chances.worker.millis(500, 5_000);
             self.after(wait, Due::Connect(index, life));
@@ -126,9 +262,23 @@ impl World {
         for Held { build, epoch } in welcome.stop {
             self.fence(index, (build, epoch));
         }
-        self.workers[index].link = Some((front, self.masters[front].life));
-        let name = self.workers[index].name.clone();
+        let worker = &mut self.workers[index];
+        worker.link = Some((front, self.masters[front].life));
+        worker.renewed = worker.renewed.max(worker.hello_sent);
+        let name = worker.name.clone();
+        self.after(Duration::from_secs(10), Due::Beat(index, life, session));
         self.hand_over(front, &name);
+    }
+
+    /// A worker that is not admitted tries again later, perhaps by a token that somebody gave it meanwhile.
+    fn not_admitted(&mut self, index: usize, life: u32) {
+        let good = self.store.rows.tokens.values().filter(|token| token.revoked.is_none());
+        let good: Vec<TokenId> = good.map(|token| token.id.clone()).collect();
+        if !good.is_empty() && self.chances.worker.chance(0.3) {
+            self.workers[index].token = Some(self.chances.worker.pick(&good).clone());
+        }
+        let wait = self.chances.worker.millis(20_000, 60_000);
+        self.after(wait, Due::Connect(index, life));
     }
 
     /// Breaks a worker's connection: it introduces itself again, and its master may notice that it is away.
@@ -176,7 +326,10 @@ impl World {
                 let run = Run::new(Some(Box::new(order)));
                 self.workers[index].held.insert(lease, run);
                 self.put(index, lease, ReportBody::Started);
-                self.begin_step(index, lease);
+                // Its first step waits for the answer: the lease may be over by now.
+                if mutant::is_on(117) {
+                    self.begin_step(index, lease);
+                }
             }
             WorkerCommand::Resume { build, epoch, step, outcome, .. } => {
                 let lease = (build, epoch);
@@ -201,7 +354,7 @@ impl World {
         if run.is_over {
             return;
         }
-        (run.is_over, run.waits) = (true, false);
+        (run.is_over, run.waits, run.is_stepping) = (true, false, false);
         let (step, began) = (run.step, run.order.is_some());
         let (outcome, cause, summary) = (Outcome::Cancelled, Some(Cause::Person), "cancelled".to_owned());
         if began {
@@ -240,6 +393,10 @@ impl World {
                 }
             }
             StepAction::Run { .. } | StepAction::Checkout { .. } => {
+                self.check_alone(index, lease);
+                if let Some(run) = self.workers[index].held.get_mut(&lease) {
+                    run.is_stepping = true;
+                }
                 let takes = self.chances.worker.wait(self.size.step).max(Duration::from_millis(200));
                 let takes = takes.min(self.size.step * 6);
                 self.after(takes, Due::StepEnd { worker: index, life, lease, step });
@@ -251,10 +408,11 @@ impl World {
         if !self.workers[index].is(life) || !self.awake(index, &Due::StepEnd { worker: index, life, lease, step }) {
             return;
         }
-        let Some(run) = self.workers[index].held.get(&lease) else { return };
+        let Some(run) = self.workers[index].held.get_mut(&lease) else { return };
         if run.is_over || run.step != step {
             return;
         }
+        run.is_stepping = false;
         if self.faults.come(Fault::AttemptFails) {
             let (outcome, cause, summary) = (Outcome::Exception, Some(Cause::Infrastructure), "the disk".to_owned());
             self.put(index, lease, ReportBody::StepFinished { step, outcome, cause, summary });
@@ -316,6 +474,7 @@ impl World {
             run.is_saying = false;
             return;
         }
+        run.said_at = self.now;
         let first = run.said;
         let report = |(place, body): (usize, ReportBody)| Input::Report {
             worker: name.clone(),
@@ -329,7 +488,7 @@ impl World {
             self.ask(Asker::Nobody, vec![lie], None);
         }
         let ends = ends_build(&inputs);
-        self.ask(Asker::Report { worker: index, life, lease, count, ends }, inputs, None);
+        self.ask_as(index, Asker::Report { worker: index, life, lease, count, ends }, inputs);
     }
 
     /// Makes up something that a worker has no right to say, or says something twice.
@@ -354,6 +513,10 @@ impl World {
         if !self.workers[index].is(life) {
             return;
         }
+        if let (Some(_), Some(run)) = (&answer, self.workers[index].held.get(&lease)) {
+            let sent = run.said_at;
+            self.workers[index].renewed = self.workers[index].renewed.max(sent);
+        }
         match answer {
             Some(Reply::Refused(Denial::Fenced { build, epoch })) => self.fence(index, (build, epoch)),
             Some(_) => self.acknowledged(index, lease, count),
@@ -368,6 +531,7 @@ impl World {
         let worker = &mut self.workers[index];
         let life = worker.life;
         let Some(run) = worker.held.get_mut(&lease) else { return };
+        let is_first = run.said == 0 && run.order.is_some() && !mutant::is_on(117);
         run.outbox.drain(..count.min(run.outbox.len()));
         run.said += count as u64;
         run.is_saying = !run.outbox.is_empty();
@@ -376,6 +540,12 @@ impl World {
         } else if run.is_over {
             worker.held.remove(&lease);
             worker.ended.insert(lease);
+        }
+        if is_first {
+            self.fence_itself(index);
+            if self.workers[index].held.get(&lease).is_some_and(|run| !run.is_over) {
+                self.begin_step(index, lease);
+            }
         }
     }
 
@@ -396,15 +566,30 @@ impl World {
             worker.is_alive = false;
             worker.held.clear();
             worker.ended.clear();
+            // The first two always come back: between them they can run everything.
+            worker.is_lost = index > 1 && self.faults.chances(Fault::WorkerCrash).chance(0.1);
             let away = self.faults.chances(Fault::WorkerCrash).span(Duration::from_secs(1), Duration::from_secs(900));
-            self.after(away, Due::WorkerUp(index));
+            if !self.workers[index].is_lost {
+                self.after(away, Due::WorkerUp(index));
+            }
         } else if self.faults.come(Fault::WorkerFreeze) {
-            let away = self.faults.chances(Fault::WorkerFreeze).span(Duration::from_secs(1), Duration::from_secs(600));
+            let away = away(self.faults.chances(Fault::WorkerFreeze));
             self.note(|| format!("worker {index}: stands still for {} s", away.as_secs()));
             self.workers[index].frozen = Some(self.now.after(away));
             self.unlink(index);
+        } else if self.faults.come(Fault::WorkerVanish) {
+            let away = away(self.faults.chances(Fault::WorkerVanish));
+            self.note(|| format!("worker {index}: is out of reach for {} s", away.as_secs()));
+            self.workers[index].vanished = Some(self.now.after(away));
+            self.unlink(index);
         }
     }
+}
+
+/// For how long a worker is away: often for less than the windows of builds, now and then for longer than any.
+fn away(rng: &mut Rng) -> Duration {
+    let longest = *rng.pick(&[120, 600, 600, 2_400]);
+    rng.span(Duration::from_secs(1), Duration::from_secs(longest))
 }
 
 impl Run {
@@ -417,7 +602,9 @@ impl Run {
             outbox: VecDeque::new(),
             is_saying: false,
             said: 0,
+            said_at: Timestamp::default(),
             warnings: false,
+            is_stepping: false,
         }
     }
 }

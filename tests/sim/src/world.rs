@@ -188,6 +188,10 @@ pub(crate) enum Due {
     WorkerUp(usize),
     /// A worker introduces itself.
     Connect(usize, u32),
+    /// A worker lets itself be heard.
+    Beat(usize, u32, u32),
+    /// A master looks who was not heard of for long.
+    Watch(usize, u32),
     /// Commands reach a worker.
     Commands(usize, u32, Vec<WorkerCommand>),
     /// A step of a build ends.
@@ -279,6 +283,8 @@ pub(crate) struct World {
     pub(crate) wishes: Vec<Wish>,
     pub(crate) target: Target,
     pub(crate) stats: Stats,
+    /// What an actor found wrong.
+    pub(crate) violation: Option<Violation>,
     happened: u64,
     hash: Hash,
     full_hash: bool,
@@ -348,6 +354,7 @@ impl World {
             wishes: Vec::new(),
             target: Target::default(),
             stats: Stats::default(),
+            violation: None,
             happened: 0,
             hash: Hash::default(),
             full_hash: options.full_hash,
@@ -420,6 +427,7 @@ impl World {
             let wait = self.chances.worker.millis(10, 5_000);
             self.after(wait, Due::WorkerUp(worker));
         }
+        self.make_token(crate::worker::FIRST_TOKEN);
         // Something is there before anybody looks.
         let names: Vec<RepositoryName> = self.git.0.keys().cloned().collect();
         for name in names {
@@ -452,6 +460,9 @@ impl World {
                 return Err(Violation::new("loop", format!("too much happens: {:?}", entry.due)));
             }
             self.happen(entry.due)?;
+            if let Some(violation) = self.violation.take() {
+                return Err(violation);
+            }
         }
         self.now = end;
         Ok(())
@@ -475,6 +486,8 @@ impl World {
             Due::Answer(asker, answer) => return self.answer(asker, answer),
             Due::WorkerUp(worker) => self.worker_up(worker),
             Due::Connect(worker, life) => self.connect(worker, life),
+            Due::Beat(worker, life, session) => self.beat(worker, life, session),
+            Due::Watch(master, life) => self.watch(master, life),
             Due::Commands(worker, session, commands) => self.commands(worker, session, commands),
             Due::StepEnd { worker, life, lease, step } => self.step_end(worker, life, lease, step),
             Due::Say { worker, life, lease } => self.say(worker, life, lease),
@@ -500,7 +513,9 @@ impl World {
         }
         let life = self.masters[master].life;
         let mut letter = Letter { inputs, once, asker };
-        if self.faults.come(Fault::LinkDoubled) {
+        // A worker's introduction counts once: the wire knows the number that is in it.
+        let is_hello = matches!(letter.asker, Asker::Hello { .. });
+        if !is_hello && self.faults.come(Fault::LinkDoubled) {
             let late = self.faults.chances(Fault::LinkDoubled).millis(5, 90_000);
             let doubled = Letter { asker: Asker::Nobody, ..letter.clone() };
             self.after(late, Due::Arrive(master, life, Box::new(doubled)));
@@ -563,9 +578,12 @@ impl World {
             is_over: false,
         });
         self.after(Duration::from_secs(1), Due::Wish(self.wishes.len() - 1));
+        self.end_holding();
         for worker in 0..self.workers.len() {
             self.workers[worker].frozen = None;
-            if !self.workers[worker].is_alive {
+            self.workers[worker].vanished = None;
+            self.free(worker);
+            if !self.workers[worker].is_alive && !self.workers[worker].is_lost {
                 self.after(Duration::from_secs(1), Due::WorkerUp(worker));
             }
         }

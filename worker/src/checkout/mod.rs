@@ -50,10 +50,14 @@ pub(crate) enum CheckoutError {
 }
 
 impl CheckoutError {
+    /// Says whether it was stopped from outside.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(self, Self::Ended(Ended::Stopped))
+    }
+
     /// Says what this means for the step.
-    pub(crate) fn into_result(self, cancelled_by: Option<&str>) -> StepResult {
+    pub(crate) fn into_result(self) -> StepResult {
         match &self {
-            Self::Ended(Ended::Stopped) => StepResult::cancelled(cancelled_by.unwrap_or("the worker")),
             Self::Ended(Ended::Overtime) => {
                 let limit = Some(gristmill_model::Cause::Limit);
                 StepResult { cause: limit, ..StepResult::broken(say(&self)) }

@@ -6,5 +6,5 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use spool::{Next, Spool};
+pub(crate) use spool::{Next, Spool, compress};
 pub use writer::LogWriter;

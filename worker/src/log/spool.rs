@@ -1,7 +1,6 @@
 //! What the service has not yet acknowledged of one log, and how its answers are read.
 //!
-//! It lives in memory and is bounded by the uplink. A spool on disk, which lets a step run on for hours while the service
-//! is away, goes in this place.
+//! A window over the build's queue: it holds what is being sent, and knows how the service's log is shifted against it.
 
 use std::collections::VecDeque;
 
@@ -36,6 +35,26 @@ impl Spool {
         Self { log, pending: VecDeque::new(), shift: 0 }
     }
 
+    /// Makes one for a log of which something was sent already.
+    pub(crate) fn resume(log: LogAddress, shift: i64) -> Self {
+        Self { shift, ..Self::new(log) }
+    }
+
+    /// Gives how much further the service's log is than what the step printed.
+    pub(crate) fn shift(&self) -> i64 {
+        self.shift
+    }
+
+    /// Gives the byte of what the step printed that a byte of the service's log is.
+    pub(crate) fn own_offset(&self, offset: u64) -> u64 {
+        offset.saturating_add_signed(-self.shift)
+    }
+
+    /// Passes over the first piece: the service has more than that.
+    pub(crate) fn drop_front(&mut self) {
+        self.pending.pop_front();
+    }
+
     /// Says which log this is.
     pub(crate) fn step(&self) -> u32 {
         self.log.step
@@ -56,7 +75,7 @@ impl Spool {
     pub(crate) fn answered(&mut self, answer: Result<u64, Refusal>) -> Next {
         let length = match answer {
             Ok(length) | Err(Refusal::Offset { length }) => length,
-            Err(Refusal::Unavailable { why }) => return Next::Later { why },
+            Err(Refusal::Unavailable { why } | Refusal::Rejected { why }) => return Next::Later { why },
             Err(Refusal::Fenced { .. }) => return Next::Fenced,
         };
         let Some(front) = self.pending.front() else { return Next::Go };
@@ -107,7 +126,8 @@ impl Spool {
     }
 }
 
-fn compress(bytes: &[u8]) -> Vec<u8> {
+/// Compresses a few bytes of our own.
+pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, 1).expect("the target grows as needed")
 }
 

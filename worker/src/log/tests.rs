@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::LogWriter;
-use crate::uplink::{Carried, uplink};
+use crate::spool::{Begin, Outbox, Queue, Spooling};
+use crate::uplink::{Carried, Uplink};
 use crate::{Backoff, Master};
 
 /// How an append goes.
@@ -72,7 +73,11 @@ async fn written(chunks: &[Vec<u8>], heading: &str, bytes_max: u64, moods: Vec<M
     let held = Held { build: BuildId(1), epoch: 1 };
     let backoff = Backoff { first: Duration::from_micros(10), longest: Duration::from_micros(10) };
     let stop = CancellationToken::new();
-    let (outbox, uplink) = uplink(Arc::<Moody>::clone(&master), "linux".into(), held, backoff, stop);
+    let begin = Begin { build: held.build, epoch: held.epoch, steps: vec!["make".to_owned()] };
+    let queue = Queue::begin(&Spooling::Memory, begin);
+    let outbox = Outbox::new(&queue);
+    let uplink =
+        Uplink { master: Arc::<Moody>::clone(&master), worker: "linux".into(), held, backoff, stop, queue, left: None };
     let carrying = tokio::spawn(uplink.carry());
     let mut writer = LogWriter::begin(outbox, 0, bytes_max, heading, Instant::now());
     for chunk in chunks {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use gristmill_model::protocol::limit::FRAME_BYTES_MAX;
 use tokio::time::Instant;
 
-use crate::uplink::{Outbox, Piece};
+use crate::spool::{Outbox, Piece};
 
 /// How long a piece that is not full waits for more.
 pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(200);

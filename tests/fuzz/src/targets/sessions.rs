@@ -150,7 +150,7 @@ impl World {
                 self.happen(Input::Activate { catalog, text: String::new() });
             }
             _ => {
-                if let Some(due) = next_due(&self.catalog, &self.state) {
+                if let Some(due) = next_due(&self.catalog, &self.state, self.now) {
                     self.now = self.now.max(due);
                 }
                 self.happen(Input::Tick);
@@ -286,9 +286,9 @@ impl World {
             }
         }
         for request in self.state.requests.keys().take(4) {
-            assert!(explain(&self.state, *request).is_some());
+            assert!(explain(&self.catalog, &self.state, *request, self.now).is_some());
         }
-        if let Some(due) = next_due(&self.catalog, &self.state) {
+        if let Some(due) = next_due(&self.catalog, &self.state, self.now) {
             assert!(due > self.now, "a turn leaves something due at {due}, and it is {}", self.now);
         }
     }

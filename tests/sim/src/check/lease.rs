@@ -5,6 +5,7 @@ use gristmill_schedulers::Reply;
 use gristmill_schedulers::input::Denial;
 
 use super::{Checked, Checker, Said, must};
+use crate::config::{LENT, LENT_MINUTES};
 use crate::master::Heard;
 use crate::store::Store;
 
@@ -28,7 +29,10 @@ impl Checker {
             )
         })?;
         let recipe = &rows.recipes[&request.recipe];
-        must(build.attempt <= recipe.retries_max + 1, "S8", || {
+        let of_request = rows.builds.values().filter(|row| row.build.request == build.request);
+        let handed_over = of_request.filter(|row| row.build.is_handed_over()).count();
+        let handed_over = u32::try_from(handed_over).unwrap_or(u32::MAX);
+        must(build.attempt <= recipe.retries_max + 1 + handed_over, "S8", || {
             format!("build {} is attempt {}, and {} may be repeated", build.id, build.attempt, recipe.retries_max)
         })
     }
@@ -39,6 +43,12 @@ impl Checker {
         let worker = store.rows.workers.get(&build.worker);
         let is_there = worker.is_some_and(|worker| worker.connected);
         must(is_there, "S16", || format!("build {} goes to {}, which is not there", build.id, build.worker))?;
+        let is_free = worker.is_some_and(|worker| worker.holds.is_empty());
+        must(is_free, "S16", || format!("build {} goes to {}, which is held", build.id, build.worker))?;
+        let minute = build.leased_at.seconds() / 60 % 60;
+        must(build.worker.as_str() != LENT || minute < i64::from(LENT_MINUTES), "S16", || {
+            format!("build {} goes to {LENT} at minute {minute}", build.id)
+        })?;
         let slots = worker.map_or(0, |worker| worker.slots as usize);
         must(busy(store, &build.worker) < slots, "S15", || {
             format!("build {} goes to {}, which has no free slot of its {slots}", build.id, build.worker)
@@ -61,7 +71,13 @@ impl Checker {
         must(retry == (outcome == Outcome::Retry), "S7", || format!("build {id} ends with {outcome}, again: {retry}"))?;
         self.count("S21");
         let is_cancelled = row.is_some_and(|build| build.cancel.is_some());
-        must(!(retry && is_cancelled), "S21", || format!("build {id} was cancelled, and is to be tried again"))
+        let is_handed_over = row.is_some_and(Build::is_handed_over);
+        must(!is_handed_over || retry || outcome.is_good(), "S21", || {
+            format!("build {id} was handed over, and ended with {outcome}")
+        })?;
+        must(!(retry && is_cancelled && !is_handed_over), "S21", || {
+            format!("build {id} was cancelled, and is to be tried again")
+        })
     }
 
     /// S21, S7: what ends without a build was skipped or cancelled, and nothing else.
@@ -99,6 +115,14 @@ impl Checker {
             must(ended.is_none(), "S8", || {
                 format!("a worker is away, and what it may still be doing is ended: {ended:?}")
             })?;
+        }
+        if let Said::Unheard { worker } = &heard.said {
+            self.count("S8");
+            for body in own {
+                let EventBody::BuildFinished { build, .. } = body else { continue };
+                let is_its = self.leases.get(build).is_some_and(|(holder, _)| holder == worker);
+                must(is_its, "S8", || format!("{worker} is not heard of, and build {build} of another is ended"))?;
+            }
         }
         self.follow_leases(own);
         if let (Said::Hello { worker, builds }, Ok(Reply::Welcome(welcome))) = (&heard.said, &heard.reply) {
@@ -163,10 +187,12 @@ impl Checker {
         if ready.peek().is_none() {
             return Ok(());
         }
-        let free = rows
-            .workers
-            .values()
-            .filter(|worker| worker.connected && busy(store, &worker.name) < worker.slots as usize);
+        let free = rows.workers.values().filter(|worker| {
+            worker.name.as_str() != LENT
+                && worker.connected
+                && worker.holds.is_empty()
+                && busy(store, &worker.name) < worker.slots as usize
+        });
         let free: Vec<_> = free.collect();
         for request in ready {
             let requires = &rows.recipes[&request.recipe].requires;

@@ -14,14 +14,15 @@ mod graph;
 mod lease;
 mod message;
 mod time;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_model::protocol::{Held, ReportBody};
 use gristmill_model::{
-    BuildId, BuilderName, BuildsetId, CatalogHash, ChangeId, Event, EventBody, MessageState, Outcome, RepositoryName,
-    Seq, Timestamp, WorkerName,
+    BuildId, BuilderName, BuildsetId, CatalogHash, ChangeId, Event, EventBody, HoldKind, MessageState, Outcome,
+    RepositoryName, Seq, Timestamp, WorkerName,
 };
 use gristmill_schedulers::{Input, Reply, State};
 
@@ -87,6 +88,11 @@ pub(crate) enum Said {
     },
     /// A worker went.
     Gone,
+    /// A worker was not heard of.
+    Unheard {
+        /// Which.
+        worker: WorkerName,
+    },
     /// Anything else.
     Other,
 }
@@ -104,6 +110,7 @@ impl Said {
             }
             Input::Hello(hello) => Self::Hello { worker: hello.worker.clone(), builds: hello.builds.clone() },
             Input::Gone { .. } => Self::Gone,
+            Input::Unheard { worker, .. } => Self::Unheard { worker: worker.clone() },
             _ => Self::Other,
         }
     }
@@ -227,6 +234,9 @@ impl Checker {
             EventBody::BuilderTurned { .. } | EventBody::IncidentOpened { .. } | EventBody::IncidentJoined { .. } => {
                 self.s5_blame(store, &event.body)
             }
+            EventBody::WorkerJoined { worker } => self.s26_joined(store, event.at, worker),
+            EventBody::WorkerHeld { worker, kind: HoldKind::Quarantine, .. } => self.l2_not_the_last(store, worker),
+            EventBody::WorkerForgotten { worker, .. } => self.s16_forgotten(store, worker),
             EventBody::MessageQueued { message } => self.s17_queued(store, event.seq, message),
             EventBody::MessageDead { message, error } => self.s17_dead(store, event.at, *message, error),
             _ => Ok(()),
@@ -257,6 +267,7 @@ impl Checker {
         self.s3_every_scheduler(store, &turn.changes)?;
         self.s20_nothing_overdue(store, &config, turn.at)?;
         self.s19_nothing_due(store, &config, turn.at)?;
+        self.s20_holds_end(store, turn.at)?;
         self.l2_nothing_idle(store)?;
         for id in &turn.buildsets {
             self.s6_whole(store, *id)?;
@@ -350,6 +361,6 @@ fn difference(one: &State, other: &State) -> String {
         };
     }
     compare!(head at last repositories tips held timers recipes buildsets requests ready first_request needs needed_by
-        builds workers standings incidents upstreams);
+        builds workers paces ratings tokens standings incidents upstreams);
     "nothing".to_owned()
 }

@@ -36,6 +36,8 @@ impl Store {
         }
         state.workers = rows.workers.clone();
         state.tokens = rows.tokens.clone();
+        state.paces = rows.paces.clone();
+        state.ratings = rows.ratings.clone();
         self.load_held(&mut state);
         self.load_buildsets(&mut state);
         self.load_builds(&mut state);

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gristmill_model::{
     Build, BuildId, BuildState, BuilderName, Buildset, BuildsetId, Change, ChangeId, Delivery, DeliveryId, Digest,
-    Edge, Event, EventBody, IncidentId, Message, MessageId, MessageState, Outcome, Recipe, RefName, RepositoryName,
-    Request, RequestId, RequestState, Revision, Revoked, SchedulerName, Suspects, Timestamp, Token, TokenId, Trigger,
-    Verdict, VerdictKind, Worker, WorkerName,
+    Edge, Event, EventBody, IncidentId, Message, MessageId, MessageState, Outcome, Pace, Rating, Recipe, RefName,
+    RepositoryName, Request, RequestId, RequestState, Revision, Revoked, SchedulerName, Suspects, Timestamp, Token,
+    TokenId, Trigger, Verdict, VerdictKind, Worker, WorkerName,
 };
 use gristmill_schedulers::state::UpstreamDone;
 
@@ -66,6 +66,10 @@ pub(crate) struct Rows {
     pub(crate) workers: BTreeMap<WorkerName, Worker>,
     /// Tokens by which workers join.
     pub(crate) tokens: BTreeMap<TokenId, Token>,
+    /// Where builders' checkouts are, and how long their builds take.
+    pub(crate) paces: BTreeMap<BuilderName, Pace>,
+    /// How workers fare.
+    pub(crate) ratings: BTreeMap<WorkerName, Rating>,
     /// When the last event happened.
     pub(crate) at: Timestamp,
 }
@@ -247,7 +251,11 @@ impl Rows {
                 let row = self.workers.get_mut(worker).ok_or_else(|| format!("worker {worker} is unknown"))?;
                 must(row.holds.remove(kind).is_some(), || format!("worker {worker} was not held"))?;
             }
+            E::WorkerAiling { .. } => {}
+            E::WorkerRated { worker, rating } => drop(self.ratings.insert(worker.clone(), rating.clone())),
+            E::BuilderPaced { builder, pace } => drop(self.paces.insert(builder.clone(), pace.clone())),
             E::WorkerForgotten { worker, .. } => {
+                self.ratings.remove(worker);
                 self.workers.remove(worker).ok_or_else(|| format!("worker {worker} is unknown"))?;
             }
             E::TokenMade { token } => {
@@ -258,6 +266,9 @@ impl Rows {
                 let row = self.tokens.get_mut(token).ok_or_else(|| format!("token {token} is unknown"))?;
                 must(row.revoked.is_none(), || format!("token {token} was revoked already"))?;
                 row.revoked = Some(Revoked { at, by: by.clone() });
+            }
+            E::TokenDropped { token } => {
+                self.tokens.remove(token).ok_or_else(|| format!("token {token} is unknown"))?;
             }
             E::WorkerLeft { worker, .. } => {
                 let row = self.workers.get_mut(worker).ok_or_else(|| format!("worker {worker} is unknown"))?;
