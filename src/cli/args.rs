@@ -343,6 +343,13 @@ pub struct WorkerArgs {
 /// What to do about workers.
 #[derive(Debug, Subcommand)]
 pub enum WorkerCommand {
+    /// Work for a service on another machine; the same as the program `gristmill-worker`, whose flags follow
+    #[command(disable_help_flag = true)]
+    Run {
+        /// What `gristmill-worker` takes; `--help` lists it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+        args: Vec<std::ffi::OsString>,
+    },
     /// The tokens by which workers join
     Token {
         /// What to do

@@ -37,3 +37,4 @@ mod why;
 mod worker;
 
 pub use run::run;
+pub use worker::program as worker_program;

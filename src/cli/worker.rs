@@ -1,4 +1,6 @@
-//! `gristmill worker`: the tokens by which workers join.
+//! `gristmill worker`: the tokens by which workers join, and the worker's own program.
+
+use std::ffi::OsString;
 
 use serde_json::{Value, json};
 
@@ -11,11 +13,27 @@ use super::terminal::clean;
 use super::view::List;
 
 pub(crate) async fn run(context: &Context, args: WorkerArgs) -> Result<Exit, Failure> {
-    let WorkerCommand::Token { command } = args.command;
+    let command = match args.command {
+        WorkerCommand::Token { command } => command,
+        WorkerCommand::Run { .. } => {
+            return Err(Failure::new(Exit::Usage, "`worker run` comes first, and its flags after it"));
+        }
+    };
     match command {
         TokenCommand::New(args) => new(context, args).await,
         TokenCommand::List => list(context).await,
         TokenCommand::Revoke { id } => revoke(context, &id).await,
+    }
+}
+
+/// Gives what the worker's own program is to be told, if that is what was typed: its flags are no business of ours, and
+/// some are called as ours are.
+pub fn program(typed: &[OsString]) -> Option<Vec<OsString>> {
+    match typed {
+        [_, worker, run, rest @ ..] if worker == "worker" && run == "run" => {
+            Some([OsString::from("gristmill worker run")].into_iter().chain(rest.iter().cloned()).collect())
+        }
+        _ => None,
     }
 }
 
@@ -97,6 +115,16 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn what_follows_worker_run_is_the_workers_own() {
+        let typed = |text: &str| program(&text.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let told = ["gristmill worker run", "--server", "x"].map(OsString::from);
+        assert_eq!(typed("gristmill worker run --server x"), Some(told.to_vec()));
+        for other in ["gristmill", "gristmill worker", "gristmill worker token list", "gristmill run worker"] {
+            assert_eq!(typed(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_token_is_told_in_a_line() {
