@@ -38,3 +38,4 @@ mod why;
 pub mod workers;
 
 pub use run::run;
+pub use workers::program as worker_program;

@@ -1,6 +1,5 @@
 //! From what was typed to the command that does it, and from what that came to, to the exit code.
 
-use std::ffi::OsString;
 use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +10,6 @@ use super::args::{Cli, Command, DEFAULT_FILE, Global, ServeArgs};
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::terminal::{Ink, Look, complain, line};
-use super::workers::{WorkerArgs, WorkerCommand};
 use super::{
     backup, cancel, check, completions, doctor, explain, force, graph, init, logs, replay, restore, retention, schema,
     serve, status, sweep, watch, why, workers,
@@ -54,10 +52,6 @@ impl Context {
 pub fn run(cli: Cli) -> ExitCode {
     let Cli { command, global } = cli;
     let command = command.unwrap_or_else(|| default_command(Path::new(DEFAULT_FILE).exists()));
-    if let Command::Worker(WorkerArgs { command: WorkerCommand::Run { arguments } }) = command {
-        let name = std::iter::once(OsString::from("gristmill worker run"));
-        return gristmill_worker::program::run(name.chain(arguments));
-    }
     let context = Context { look: Look::detect(global.color), global };
     let exit = match dispatch(&context, command) {
         Ok(exit) => exit,

@@ -145,10 +145,21 @@ pub(crate) async fn run(context: &Context, args: WorkerArgs) -> Result<Exit, Fai
             act(context, &args.name, "drain", &body, "is being drained").await
         }
         WorkerCommand::Token { command } => tokens::run(context, command).await,
-        WorkerCommand::Run { .. } => Err(Failure::broken("a worker runs in a process of its own")),
+        WorkerCommand::Run { .. } => Err(Failure::new(Exit::Usage, "`worker run` comes first, and its flags after it")),
         WorkerCommand::Forget(Named { name }) => {
             act(context, &name, "forget", &json!({"by": person()}), "is forgotten").await
         }
+    }
+}
+
+/// Gives what the worker's own program is to be told, if that is what was typed: its flags are no business of ours, and
+/// some are called as ours are.
+pub fn program(typed: &[OsString]) -> Option<Vec<OsString>> {
+    match typed {
+        [_, worker, run, rest @ ..] if worker == "worker" && run == "run" => {
+            Some([OsString::from("gristmill worker run")].into_iter().chain(rest.iter().cloned()).collect())
+        }
+        _ => None,
     }
 }
 
@@ -277,5 +288,15 @@ mod tests {
         assert_eq!(doing(&worker), "1 build, 4 slots");
         assert_eq!(holds(&worker), ["pause by ada since 2026-11-24T17:00:00Z: noise"]);
         assert!(!text(&worker, "name").contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_follows_worker_run_is_the_workers_own() {
+        let typed = |text: &str| program(&text.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let told = ["gristmill worker run", "--server", "x"].map(OsString::from);
+        assert_eq!(typed("gristmill worker run --server x"), Some(told.to_vec()));
+        for other in ["gristmill", "gristmill worker", "gristmill worker token list", "gristmill run worker"] {
+            assert_eq!(typed(other), None, "{other}");
+        }
     }
 }
