@@ -39,5 +39,3 @@ pub use turn::Turn;
 mod fixture;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_workers;
