@@ -40,5 +40,3 @@ pub use turn::Turn;
 mod fixture;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_workers;
