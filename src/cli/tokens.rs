@@ -103,7 +103,7 @@ mod tests {
             "id": "abcdefgh", "admits": {"kind": "worker", "worker": "arm"}, "made_at": "2026-11-24T14:02:11Z",
             "made_by": "ada\u{1b}[31m", "owner": "bob", "expires_at": "2027-02-22T14:02:11Z", "revoked_at": null,
         });
-        expect!["abcdefgh  worker arm, made 2026-11-24 by ada�[31m, owned by bob, until 2027-02-22"]
+        expect!["abcdefgh  worker arm, made 2026-11-24 by ada, owned by bob, until 2027-02-22"]
             .assert_eq(&told(&worker));
         let pool = json!({
             "id": "ijklmnop", "admits": {"kind": "pool", "pool": "big", "max": 40}, "made_at": "2026-11-24T14:02:11Z",

@@ -521,3 +521,41 @@ async fn a_worker_may_speak_with_any_master_and_its_build_outlives_the_one_that_
     assert!(names.contains(&"arm") && names.iter().any(|name| name.starts_with("local@")), "{names:?}");
     soon("the stop", second.stop()).await;
 }
+
+/// Runs a command of the program to its end; gives what it printed.
+async fn gristmill(world: &World, words: &[&str]) -> String {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gristmill"));
+    command.args(["--server", &world.address()]).args(words).env("NO_COLOR", "1").env("GRISTMILL_USER", "ada");
+    let output = soon("its end", command.output()).await.unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_of_the_program_itself_joins_by_a_token_of_the_command_line() {
+    let world = world().await;
+    let token = gristmill(&world, &["-q", "worker", "token", "new", "--worker", "arm", "--expires", "90d"]).await;
+    let (token, file) = (token.trim(), world.folder.path().join("token"));
+    std::fs::write(&file, token).unwrap();
+    world.force().await;
+    let mut head = world.service().head();
+    let mut worker = tokio::process::Command::new(env!("CARGO_BIN_EXE_gristmill"))
+        .args(["worker", "run", "--server", &world.address(), "--token-file", file.to_str().unwrap(), "--data"])
+        .arg(world.folder.path().join("arm"))
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let is_built = async {
+        while world.builds().await != ["check success"] {
+            head.changed().await.unwrap();
+        }
+    };
+    soon("a build", is_built).await;
+    let list = gristmill(&world, &["worker", "token", "list"]).await;
+    assert!(list.contains("worker arm, made") && list.contains("by ada, until"), "{list}");
+    assert!(!list.contains(&token[13..56]), "{list}");
+    gristmill(&world, &["worker", "token", "revoke", &token[4..12]]).await;
+    assert!(gristmill(&world, &["worker", "token", "list"]).await.contains("revoked"));
+    worker.kill().await.unwrap();
+}
