@@ -265,7 +265,7 @@ struct HoldView {
     by: String,
     reason: String,
     at: Markup,
-    until: Option<Markup>,
+    until: Option<String>,
 }
 
 /// Shows `/workers`.
@@ -323,7 +323,7 @@ fn hold_view(hold: &HoldRow, now: Timestamp) -> HoldView {
         by: ansi::one_line(&hold.by),
         reason: hold.reason.as_deref().map(ansi::one_line).unwrap_or_default(),
         at: show::at(hold.at, now),
-        until: hold.until.map(|until| show::at(until, now)),
+        until: hold.until.map(Timestamp::to_minute),
     }
 }
 
