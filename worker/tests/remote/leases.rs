@@ -135,7 +135,9 @@ async fn a_log_on_a_full_disk_is_whole_as_far_as_it_goes() {
     let begin = log.find('\n').unwrap() + 1;
     let kept = log[begin..].rsplit_once("gristmill: ").map_or(&log[begin..], |(kept, _)| kept).trim_end();
     let all = std::fs::read_to_string(world.data().join("workspaces/check/all")).unwrap();
-    assert!(kept.len() > 100_000 && all.starts_with(kept), "{} bytes", kept.len());
+    // `tee` is killed too, between its two writes perhaps: either may be ahead of the other.
+    let common = kept.len().min(all.len());
+    assert!(common > 100_000 && all[..common] == kept[..common], "{} of {} bytes", kept.len(), all.len());
     worker.stop().await;
 }
 
