@@ -1,5 +1,6 @@
 //! `gristmill`: the service and its command line.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -10,6 +11,10 @@ use gristmill::sources::register_transports;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    if let Some(told) = cli::worker_program(&typed) {
+        return gristmill_worker::program::run(told);
+    }
     let cli = Cli::parse();
     log_to_standard_error(&cli);
     // Before anything makes a TLS connection: the one cryptography in this program is ring.

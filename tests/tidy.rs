@@ -111,13 +111,15 @@ fn every_file_of_code_is_reached() {
 
 /// Says whether cargo finds a file by itself.
 fn is_crate_root(path: &Path) -> bool {
+    // And so is each in `src/bin`.
+    let is_program = folder_of(path).ends_with("src/bin");
     let is_named_so = matches!(path.file_stem().and_then(|stem| stem.to_str()), Some("main" | "lib" | "build"));
     // Each file in a crate's `tests` is a program, but for the system's own, which are one: `main.rs` names them.
     let folder = folder_of(path);
     let is_test = folder.ends_with("tests")
         && folder != Path::new("tests")
         && root().join(folder_of(folder)).join("Cargo.toml").exists();
-    is_named_so || is_test
+    is_named_so || is_test || is_program
 }
 
 #[test]

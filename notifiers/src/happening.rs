@@ -16,7 +16,7 @@ pub struct Happening {
     pub event: Seq,
     /// The transition's name (`broke`, `fixed`, `still-failing`, `passing`), or the event's kind, such as
     /// `source.failing`, `source.recovered`, `catalog.refused`, `instance.restored`, `doctor.found`, `doctor.cleared`,
-    /// `message.dead`.
+    /// `message.dead`, `worker.held`, `worker.freed`, `worker.ailing`, `worker.left`.
     pub kind: String,
     /// How the builders turned; `None` for what concerns the system itself.
     pub transition: Option<Transition>,

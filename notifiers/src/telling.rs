@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use gristmill_model::{
-    BuildId, BuilderName, BuildsetId, Catalog, Cause, ChangeId, Event, EventBody, IncidentId, MessageId, NotifierName,
-    Outcome, Person, ProjectName, RepositoryName, Revision, SchedulerName, StampSet, Timestamp, Transition, WorkerName,
+    BuildId, BuilderName, BuildsetId, Care, Catalog, Cause, ChangeId, Event, EventBody, IncidentId, MessageId,
+    NotifierName, Outcome, Person, ProjectName, RepositoryName, Revision, SchedulerName, StampSet, Timestamp,
+    Transition, WorkerName,
 };
 
 use crate::happening::{ExcerptLine, FailedStep, Happening, Suspect};
@@ -136,11 +137,39 @@ pub async fn happening<F: Facts>(facts: &F, catalog: &Catalog, event: &Event) ->
         }
         EventBody::DoctorFound { check, detail } => Some(system("doctor.found", format!("{check}: {detail}"))),
         EventBody::DoctorCleared { check } => Some(system("doctor.cleared", format!("{check}: as it should be again"))),
+        EventBody::WorkerHeld { worker, kind, hold } => {
+            let until = hold.until.map(|until| format!(" until {}", until.to_minute())).unwrap_or_default();
+            let reason = hold.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let detail = format!("{} by {}{until}{reason}", kind.as_str(), hold.by);
+            Some(of_worker(catalog, worker, &detail, "worker.held", system))
+        }
+        EventBody::WorkerFreed { worker, kind, by } => {
+            let detail = format!("its {} was ended by {by}", kind.as_str());
+            Some(of_worker(catalog, worker, &detail, "worker.freed", system))
+        }
+        EventBody::WorkerAiling { worker, why } => Some(of_worker(catalog, worker, why, "worker.ailing", system)),
+        // A start of the service is no worker's doing.
+        EventBody::WorkerLeft { worker, why } if !why.starts_with("the service") => {
+            Some(of_worker(catalog, worker, why, "worker.left", system))
+        }
         EventBody::MessageDead { message, error } => {
             given_up(facts, system("message.dead", format!("message {message}: {error}")), *message).await?
         }
         _ => None,
     })
+}
+
+/// Tells of a worker, and whose it is by the configuration.
+fn of_worker(
+    catalog: &Catalog,
+    worker: &WorkerName,
+    detail: &str,
+    kind: &'static str,
+    system: impl Fn(&'static str, String) -> Happening,
+) -> Happening {
+    let owner = Care::of(&catalog.care, worker).and_then(|care| care.owner.as_ref());
+    let owner = owner.map(|owner| format!(" (its owner: {owner})")).unwrap_or_default();
+    system(kind, format!("{worker}{owner}: {detail}"))
 }
 
 fn of_source(catalog: &Catalog, repository: &RepositoryName, mut happening: Happening) -> Happening {

@@ -253,6 +253,10 @@ fn system_headline(happening: &Happening) -> String {
         "instance.restored" => "the installation was restored from a backup".to_owned(),
         "doctor.found" => "the service found something wrong with its own data".to_owned(),
         "doctor.cleared" => "what the service found wrong with its own data is mended".to_owned(),
+        "worker.held" => "a worker is kept from new builds".to_owned(),
+        "worker.freed" => "a worker takes new builds again".to_owned(),
+        "worker.ailing" => "a worker fails again and again".to_owned(),
+        "worker.left" => "a worker is missing".to_owned(),
         "message.dead" => "a message was given up".to_owned(),
         kind => match &happening.repository {
             Some(_) => format!("{}: {repository}", name(kind)),

@@ -1,12 +1,13 @@
 //! The fold: how each event changes the state. The tables change by the same events, in `store`; a test holds both
 //! against each other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gristmill_model::{
-    Build, BuildId, BuildState, BuilderName, BuilderOnBranch, Buildset, BuildsetId, Cause, Change, Edge, Event,
-    EventBody, Incident, IncidentId, Outcome, RefName, RepositoryName, Request, RequestId, RequestState, Revoked,
-    Timestamp, Verdict, VerdictKind, mutant,
+    Build, BuildId, BuildState, BuilderName, BuilderOnBranch, Buildset, BuildsetId, Cause, Change, ChangeId, Edge,
+    Event, EventBody, Incident, IncidentId, Outcome, RefName, RepositoryName, Request, RequestId, RequestState,
+    Revoked, Timestamp, TokenId, Verdict, VerdictKind, Worker, WorkerName, mutant,
 };
 
 use crate::state::{HeldChange, OpenBuild, Standing, State, Timer, Tip, UpstreamDone};
@@ -104,27 +105,20 @@ impl State {
                 self.upstreams.entry(scheduler.clone()).or_default().insert(upstream.clone(), done);
             }
             E::BuilderTurned { builder, branch, outcome, build, contains, .. } => {
-                let before = self.standings.remove(&(builder.clone(), branch.clone()));
-                let (good, incident) =
-                    before.map_or_else(Default::default, |standing| (standing.good, standing.incident));
-                let good = if outcome.is_good() { contains.clone() } else { good };
-                let standing = Standing { outcome: *outcome, build: *build, good, incident };
-                self.standings.insert((builder.clone(), branch.clone()), standing);
+                self.builder_turned((builder.clone(), branch.clone()), *outcome, *build, contains);
             }
             E::IncidentOpened { incident, branch, builder, build, suspects } => {
-                self.last.incident = *incident;
                 let opened = Incident {
                     id: *incident,
                     branch: branch.clone(),
                     first_build: *build,
                     builders: [(builder.clone(), *build)].into(),
-                    fixed: std::collections::BTreeMap::new(),
+                    fixed: BTreeMap::new(),
                     suspects: suspects.clone(),
                     opened_at: at,
                     closed_at: None,
                 };
-                self.incidents.insert(*incident, opened);
-                self.mark_incident(builder, branch, Some(*incident));
+                self.incident_opened(builder, opened);
             }
             E::IncidentJoined { incident, builder, build, suspects } => {
                 if let Some(open) = self.incidents.get_mut(incident) {
@@ -136,9 +130,7 @@ impl State {
                 }
             }
             E::IncidentEased { incident, builder, build } => self.incident_eased(*incident, builder, *build),
-            E::IncidentClosed { incident, .. } => {
-                self.incidents.remove(incident);
-            }
+            E::IncidentClosed { incident, .. } => drop(self.incidents.remove(incident)),
             E::InstanceRestored { instance, last, .. } => {
                 self.instance = *instance;
                 self.last = *last;
@@ -149,52 +141,60 @@ impl State {
                     self.standings.remove(&(builder.clone(), branch.clone()));
                 }
             }
-            E::DoctorFound { check, detail } => {
-                self.findings.insert(check.clone(), detail.clone());
-            }
-            E::DoctorCleared { check } => {
-                self.findings.remove(check);
-            }
-            E::WorkerJoined { worker } => {
-                self.workers.insert(worker.name.clone(), worker.clone());
-            }
+            E::DoctorFound { check, detail } => drop(self.findings.insert(check.clone(), detail.clone())),
+            E::DoctorCleared { check } => drop(self.findings.remove(check)),
+            E::WorkerJoined { worker } => drop(self.workers.insert(worker.name.clone(), worker.clone())),
             E::WorkerHeld { worker, kind, hold } => {
-                if let Some(worker) = self.workers.get_mut(worker) {
-                    worker.holds.insert(*kind, hold.clone());
-                }
+                self.with_worker(worker, |worker| drop(worker.holds.insert(*kind, hold.clone())));
             }
             E::WorkerFreed { worker, kind, .. } => {
-                if let Some(worker) = self.workers.get_mut(worker) {
-                    worker.holds.remove(kind);
-                }
+                self.with_worker(worker, |worker| drop(worker.holds.remove(kind)));
             }
-            E::WorkerRated { worker, rating } => {
-                self.ratings.insert(worker.clone(), rating.clone());
-            }
-            E::BuilderPaced { builder, pace } => {
-                self.paces.insert(builder.clone(), pace.clone());
-            }
+            E::WorkerRated { worker, rating } => drop(self.ratings.insert(worker.clone(), rating.clone())),
+            E::BuilderPaced { builder, pace } => drop(self.paces.insert(builder.clone(), pace.clone())),
             E::WorkerForgotten { worker, .. } => {
                 self.ratings.remove(worker);
                 self.workers.remove(worker);
             }
-            E::TokenMade { token } => {
-                self.tokens.insert(token.id.clone(), token.clone());
-            }
-            E::TokenRevoked { token, by } => {
-                if let Some(token) = self.tokens.get_mut(token) {
-                    token.revoked = Some(Revoked { at, by: by.clone() });
-                }
-            }
-            E::TokenDropped { token } => {
-                self.tokens.remove(token);
-            }
-            E::WorkerLeft { worker, .. } => {
-                if let Some(worker) = self.workers.get_mut(worker) {
-                    worker.connected = false;
-                    worker.since = at;
-                }
-            }
+            E::TokenMade { token } => drop(self.tokens.insert(token.id.clone(), token.clone())),
+            E::TokenRevoked { token, by } => self.token_revoked(token, by, at),
+            E::TokenDropped { token } => drop(self.tokens.remove(token)),
+            E::WorkerLeft { worker, .. } => self.with_worker(worker, |worker| {
+                worker.connected = false;
+                worker.since = at;
+            }),
+        }
+    }
+
+    fn builder_turned(
+        &mut self,
+        key: (BuilderName, String),
+        outcome: Outcome,
+        build: BuildId,
+        contains: &BTreeMap<RepositoryName, ChangeId>,
+    ) {
+        let before = self.standings.remove(&key);
+        let (good, incident) = before.map_or_else(Default::default, |standing| (standing.good, standing.incident));
+        let good = if outcome.is_good() { contains.clone() } else { good };
+        self.standings.insert(key, Standing { outcome, build, good, incident });
+    }
+
+    fn incident_opened(&mut self, builder: &BuilderName, opened: Incident) {
+        let (incident, branch) = (opened.id, opened.branch.clone());
+        self.last.incident = incident;
+        self.incidents.insert(incident, opened);
+        self.mark_incident(builder, &branch, Some(incident));
+    }
+
+    fn with_worker(&mut self, worker: &WorkerName, change: impl FnOnce(&mut Worker)) {
+        if let Some(worker) = self.workers.get_mut(worker) {
+            change(worker);
+        }
+    }
+
+    fn token_revoked(&mut self, token: &TokenId, by: &str, at: Timestamp) {
+        if let Some(token) = self.tokens.get_mut(token) {
+            token.revoked = Some(Revoked { at, by: by.to_owned() });
         }
     }
 
@@ -275,7 +275,7 @@ impl State {
             request.attempts = build.attempt;
             request.epoch = build.epoch;
         }
-        let open = OpenBuild { build: build.clone(), steps: std::collections::BTreeMap::new(), waits_for: None };
+        let open = OpenBuild { build: build.clone(), steps: BTreeMap::new(), waits_for: None };
         self.builds.insert(build.id, open);
     }
 

@@ -17,9 +17,10 @@ use std::time::Duration;
 use gristmill_model::matching::{Field, Matcher};
 use gristmill_model::protocol::{Hello, Report, ReportBody, WorkerCommand};
 use gristmill_model::{
-    BuildState, Builder, Catalog, Cause, Commit, Condition, Event, EventBody, Graph, Movement, Need, NeedMode, Node,
-    Outcome, Person, Place, Quiet, Recipe, RefName, RefUpdate, Repository, Revision, Scheduler, SchedulerKind,
-    Sighting, SourceUse, StepAction, StepRecipe, Target, Timestamp, Trigger, VerdictKind, Via,
+    Admits, BuildState, Builder, Care, Catalog, Cause, Commit, Condition, Event, EventBody, Graph, Hold, HoldKind,
+    Movement, Need, NeedMode, Node, Outcome, Person, Place, Quiet, Recipe, RefName, RefUpdate, Repository, Revision,
+    Scheduler, SchedulerKind, Sighting, SourceUse, StepAction, StepRecipe, Target, Timestamp, Token, Trigger,
+    VerdictKind, Via, Window,
 };
 
 use crate::input::{Cancel, Input, Reply};
@@ -66,6 +67,7 @@ impl World {
             "builder" => self.builder(rest),
             "scheduler" => self.scheduler(rest),
             "worker" => self.worker(rest),
+            "lend" => self.lend(rest),
             time => {
                 self.until(parse_clock(time));
                 self.happening(rest);
@@ -179,6 +181,25 @@ impl World {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words.as_slice() {
             ["nothing"] => self.turn(vec![Input::Tick]),
+            ["hold", worker, kind, rest @ ..] => self.hold(worker, kind, rest),
+            ["free", worker] => {
+                self.turn(vec![Input::Free { worker: (*worker).into(), kind: None, by: "ada".to_owned() }]);
+            }
+            ["forget", worker] => self.turn(vec![Input::Forget { worker: (*worker).into(), by: "ada".to_owned() }]),
+            ["gone", worker] => self.turn(vec![Input::Gone { worker: (*worker).into(), why: "silent".to_owned() }]),
+            ["unheard", worker, seconds] => {
+                let silent = Duration::from_secs(seconds.parse().expect("seconds"));
+                self.turn(vec![Input::Unheard { worker: (*worker).into(), silent }]);
+            }
+            ["pool", id, max] => self.make_pool(id, max.parse().expect("a count")),
+            ["revoke", id] => self.turn(vec![Input::RevokeToken { token: (*id).into(), by: "ada".to_owned() }]),
+            ["hello", worker, token, bytes] => {
+                let label = ("note".to_owned(), "x".repeat(bytes.parse().expect("bytes")));
+                let token = (*token != "-").then(|| (*token).into());
+                let hello =
+                    Hello { worker: (*worker).into(), token, slots: 1, labels: [label].into(), ..Hello::default() };
+                self.turn(vec![Input::Hello(hello)]);
+            }
             ["why", request] => self.why(request),
             ["told", worker] => self.told(worker),
             ["restored"] => self.restored(),
@@ -206,6 +227,44 @@ impl World {
             }
             _ => panic!("the fixture does not understand `{text}`"),
         }
+    }
+
+    /// `KIND [until HH:MM]`
+    fn hold(&mut self, worker: &str, kind: &str, rest: &[&str]) {
+        let kind = match kind {
+            "pause" => HoldKind::Pause,
+            "drain" => HoldKind::Drain,
+            other => panic!("what hold is `{other}`?"),
+        };
+        let until = match rest {
+            ["until", clock] => Some(Timestamp::from_seconds(START).after(parse_clock(clock))),
+            _ => None,
+        };
+        let hold = Hold { by: "ada".to_owned(), until, ..Hold::default() };
+        self.turn(vec![Input::Hold { worker: worker.into(), kind, hold }]);
+    }
+
+    fn make_pool(&mut self, id: &str, max: u32) {
+        let token = Token {
+            id: id.into(),
+            admits: Admits::Pool { pool: "pool".into(), max },
+            sha256: "0".repeat(64),
+            owner: None,
+            made_at: Timestamp::default(),
+            made_by: "ada".to_owned(),
+            expires_at: None,
+            revoked: None,
+        };
+        self.turn(vec![Input::MakeToken { token }]);
+    }
+
+    /// `PATTERN DAYS FROM TO`: a window in UTC, minutes after midnight.
+    fn lend(&mut self, text: &str) {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let minutes = |word: &str| u16::try_from(parse_clock(word).as_secs() / 60).expect("minutes of a day");
+        let (from, to) = (minutes(words[1]), minutes(words[2]));
+        let window = Window { days: [true; 7], from, to, timezone: "UTC".to_owned() };
+        self.catalog.care.push(Care { workers: words[0].to_owned(), windows: vec![window], ..Care::default() });
     }
 
     fn push(&mut self, repository: &str, branch: &str, revision: Option<&str>, author: &str, files: &[&str]) {
@@ -252,6 +311,7 @@ impl World {
             "warns" => (Outcome::Warnings, None),
             "fails" => (Outcome::Failure, Some(Cause::Code)),
             "vanishes" => (Outcome::Retry, Some(Cause::Infrastructure)),
+            "starts" => return self.report(&open, ReportBody::Started),
             "reaches" => return self.report(&open, ReportBody::TriggerReached { step: 0 }),
             other => panic!("what is `{other}`?"),
         };
@@ -393,6 +453,16 @@ impl World {
             }
             EventBody::IncidentEased { incident, builder, .. } => format!("incident {incident}: {builder} fixed"),
             EventBody::IncidentClosed { incident, .. } => format!("incident {incident} closed"),
+            EventBody::WorkerJoined { worker } if worker.token.is_some() => format!("{} joins", worker.name),
+            EventBody::WorkerLeft { worker, why } => format!("{worker} leaves ({why})"),
+            EventBody::WorkerHeld { worker, kind, hold } => {
+                let until = hold.until.map(|until| format!(" until {}", until.to_clock())).unwrap_or_default();
+                let reason = hold.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                format!("{worker} is held: {} by {}{until}{reason}", kind.as_str(), hold.by)
+            }
+            EventBody::WorkerFreed { worker, kind, by } => format!("{worker} is freed: {} by {by}", kind.as_str()),
+            EventBody::WorkerForgotten { worker, by } => format!("{worker} is forgotten by {by}"),
+            EventBody::WorkerAiling { worker, why } => format!("{worker} ails: {why}"),
             EventBody::ReportRefused { build, epoch, .. } => format!("report on build {build} epoch {epoch} refused"),
             _ => return None,
         })

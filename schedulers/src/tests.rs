@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use crate::fixture::{check, play};
 
+mod workers;
+
 #[test]
 fn a_push_is_judged_by_every_scheduler_and_built() {
     check(

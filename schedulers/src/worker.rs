@@ -13,6 +13,7 @@ use gristmill_model::{
 
 use crate::create;
 use crate::input::Denial;
+use crate::people;
 use crate::report::attempt_failed;
 use crate::state::{OpenBuild, State};
 use crate::turn::Turn;
@@ -306,6 +307,10 @@ pub fn end_drained(turn: &mut Turn<'_>) {
     for worker in over {
         for build in unasked(turn.state, &worker).collect::<Vec<_>>() {
             turn.emit(EventBody::BuildCancelAsked { build, by: Build::HANDED_OVER.to_owned() });
+            // What a step of it waits for goes with it (S12).
+            if let Some(child) = turn.state.builds.get(&build).and_then(|open| open.waits_for) {
+                people::cancel_buildset(turn, child, "the drain of the worker whose build waited for it");
+            }
         }
     }
 }

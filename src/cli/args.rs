@@ -114,14 +114,14 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Read a stored webhook delivery again
     Replay(ReplayArgs),
-    /// Let workers in, and lock them out
-    Worker(WorkerArgs),
     /// Copy an installation, running or not, to a folder; or check such a copy
     Backup(BackupArgs),
     /// Make an installation of a backup
     Restore(RestoreArgs),
     /// Where the room goes, when the disk is full, and what the rules delete
     Retention(RetentionArgs),
+    /// See workers and care for them, let them in, or be one
+    Worker(super::workers::WorkerArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -332,27 +332,8 @@ pub struct ReplayArgs {
     pub delivery: i64,
 }
 
-/// What `worker` takes.
-#[derive(Debug, Args)]
-pub struct WorkerArgs {
-    /// What to do
-    #[command(subcommand)]
-    pub command: WorkerCommand,
-}
-
-/// What to do about workers.
-#[derive(Debug, Subcommand)]
-pub enum WorkerCommand {
-    /// The tokens by which workers join
-    Token {
-        /// What to do
-        #[command(subcommand)]
-        command: TokenCommand,
-    },
-}
-
 /// What to do about tokens.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum TokenCommand {
     /// Make one, and print it: it is shown this once and kept nowhere
     New(TokenNewArgs),
@@ -366,7 +347,7 @@ pub enum TokenCommand {
 }
 
 /// What `worker token new` takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(group = clap::ArgGroup::new("admits").required(true).args(["worker", "pool"]))]
 pub struct TokenNewArgs {
     /// For this one worker

@@ -32,8 +32,10 @@ mod serve;
 mod status;
 mod sweep;
 mod thing;
+mod tokens;
 pub(crate) mod watch;
 mod why;
-mod worker;
+pub mod workers;
 
 pub use run::run;
+pub use workers::program as worker_program;

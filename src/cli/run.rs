@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::terminal::{Ink, Look, complain, line};
 use super::{
     backup, cancel, check, completions, doctor, explain, force, graph, init, logs, replay, restore, retention, schema,
-    serve, status, sweep, watch, why, worker,
+    serve, status, sweep, watch, why, workers,
 };
 
 /// What every command is given.
@@ -85,10 +85,10 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Graph(args) => wait_for(graph::run(context, &args)),
         Command::Sweep(args) => wait_for(sweep::run(context, &args)),
         Command::Replay(args) => wait_for(replay::run(context, &args)),
-        Command::Worker(args) => wait_for(worker::run(context, args)),
         Command::Backup(args) => wait_for(backup::run(context, args)),
         Command::Restore(args) => wait_for(restore::run(context, args)),
         Command::Retention(args) => wait_for(retention::run(context, args)),
+        Command::Worker(args) => wait_for(workers::run(context, args)),
         Command::Completions(args) => completions::run(&args),
     }
 }

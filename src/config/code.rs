@@ -148,6 +148,9 @@ codes! {
     BAD_REQUIREMENT = "G2030",
         "What is asked of a worker's label cannot be read. A requirement is a value, alternatives (`linux|freebsd`), a \
          comparison of dotted numbers (`\">=12\"`, `\">=12 <14\"`), a glob (`clang-*`), or any of them with `!` in front.";
+    BAD_WINDOW = "G2031",
+        "A window says on which days and from when to when builds may begin: `mon-fri 20:00-06:00`, `sat,sun`, or \
+         `22:00-05:00` for every day. One that ends before it begins ends on the next day.";
     UNKNOWN_REPOSITORY = "G2101", "No repository has this name. Repositories are named under `repositories`.";
     UNKNOWN_PROJECT = "G2102", "No project has this name. Projects are named under `projects`.";
     UNKNOWN_BUILDER = "G2103",

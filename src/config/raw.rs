@@ -52,6 +52,8 @@ shape! {
         must "builders" => builders: Named<RawBuilder>,
         /// Rules that turn what happens into builds, by name.
         may "schedulers" => schedulers: Named<RawScheduler>,
+        /// How workers are cared for, by name or glob; the first that names a worker counts.
+        may "workers" => workers: Entries<RawCare>,
         /// Ways to tell people, by name.
         may "notifiers" => notifiers: Named<RawNotifier>,
         /// Which happenings are told, to whom.
@@ -105,6 +107,34 @@ shape! {
         may "doctor" => doctor: Located<Time>,
         /// How long what is over is kept.
         may "retention" => retention: RawRetention,
+    }
+}
+
+shape! {
+    /// How the workers of a name or glob are cared for.
+    RawCare as "how workers are cared for" {
+        /// Who is told of what becomes of them.
+        may "owner" => owner: Text,
+        /// Workers with a higher one are chosen first. Default: 0.
+        may "priority" => priority: Located<i64>,
+        /// When builds may begin on them, such as `mon-fri 20:00-06:00` or `sat,sun`. Default: always.
+        may "windows" => windows: OneOrMany<Text>,
+        /// The time zone of the windows. Default: UTC.
+        may "timezone" => timezone: Text,
+        /// When they are taken out of service by themselves.
+        may "quarantine" => quarantine: RawQuarantine,
+    }
+}
+
+shape! {
+    /// When a worker is taken out of service by itself.
+    RawQuarantine as "a rule of quarantine" {
+        /// After so many builds in a row that ended for infrastructure's sake; 0 is never. Default: 3.
+        may "in-a-row" => in_a_row: Located<i64>,
+        /// After so many of its last 20; 0 is never. Default: 8.
+        may "of-last-20" => of_recent: Located<i64>,
+        /// For how long, the first time; it doubles up to a day. Default: 1h.
+        may "time" => time: Located<Time>,
     }
 }
 

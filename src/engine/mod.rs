@@ -19,8 +19,6 @@ use gristmill_schedulers::round::KeyReused;
 use gristmill_schedulers::{Input, Reply, State};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::{Clock as _, SystemClock};
-
 pub(crate) use gristmill_schedulers::round::ANNOUNCER;
 pub use gristmill_schedulers::round::Once;
 
@@ -240,7 +238,7 @@ impl Engine {
 
     /// Gives the reasons for where a request stands; empty if it is not open.
     pub async fn explain(&self, request: RequestId) -> Vec<Reason> {
-        let now = SystemClock.now();
+        let now = crate::clock::Clock::now(&crate::clock::SystemClock);
         let reasons = self
             .look(move |catalog, state| gristmill_schedulers::explain(catalog, state, request, now.max(state.at)))
             .await;

@@ -1,7 +1,7 @@
 //! What a worker may ask of the service, whichever way it comes. Who it is has been found out before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gristmill_model::protocol::{
@@ -15,7 +15,7 @@ use super::mailbox::Given;
 use super::{Fleet, TooMany};
 use crate::artifacts::{Keep as _, KeepError};
 use crate::chain::chain;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Posted};
 use crate::logs::{AppendError, LogStore};
 use crate::secrets;
 
@@ -145,14 +145,10 @@ impl Desk {
                 break;
             }
         }
-        for answer in answers {
-            match answer.receive().await? {
-                Reply::Refused(Denial::Fenced { build, epoch }) => return Err(Refused::Fenced { build, epoch }),
-                Reply::Refused(denial) => return Err(Refused::Denied(denial)),
-                _ => {}
-            }
-        }
-        Ok(())
+        let taken = all_taken(answers).await;
+        // Steps may have ended by this, and with them their logs.
+        self.leases().retain(|build, _| !leases.contains_key(build));
+        taken
     }
 
     /// Makes logs durable before the end that a report tells.
@@ -248,12 +244,12 @@ impl Desk {
     /// Finds a lease, in memory if it was seen a moment ago.
     async fn lease(&self, worker: &WorkerName, build: BuildId, epoch: i64) -> Result<Option<Lease>, EngineError> {
         let is_it = |lease: &&Lease| lease.worker == *worker && lease.epoch == epoch;
-        let known = self.leases.lock().unwrap_or_else(PoisonError::into_inner).get(&build).filter(is_it).cloned();
+        let known = self.leases().get(&build).filter(is_it).cloned();
         if let Some(lease) = known.filter(|lease| lease.seen.elapsed() < LEASE_FRESH) {
             return Ok(Some(lease));
         }
         let found = self.look_at(worker, [(build, epoch)].into()).await?.remove(&build);
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut leases = self.leases();
         if leases.len() >= LEASES_MAX {
             leases.retain(|_, lease| lease.seen.elapsed() < LEASE_FRESH);
         }
@@ -261,6 +257,10 @@ impl Desk {
             leases.insert(build, lease.clone());
         }
         Ok(found)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, BTreeMap<BuildId, Lease>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Finds those of some leases that are the worker's.
@@ -276,6 +276,18 @@ impl Desk {
         };
         self.engine.look(move |_, state| look(state)).await
     }
+}
+
+/// Waits for the answers to reports; gives the first refusal.
+async fn all_taken(answers: Vec<Posted>) -> Result<(), Refused> {
+    for answer in answers {
+        match answer.receive().await? {
+            Reply::Refused(Denial::Fenced { build, epoch }) => return Err(Refused::Fenced { build, epoch }),
+            Reply::Refused(denial) => return Err(Refused::Denied(denial)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads a lease from the state; `None` if it is not the worker's.

@@ -83,7 +83,8 @@ impl Fleet {
         loop {
             // Made before looking, so that no bell in between is missed.
             let woken = bell.notified();
-            match self.mailboxes().get(worker).map_or(Some(Look::Overtaken), |shelf| shelf.mailbox.look(poll)) {
+            let look = self.mailboxes().get(worker).map_or(Some(Look::Overtaken), |shelf| shelf.mailbox.look(poll));
+            match look {
                 Some(Look::Given(given)) => return Ok(given),
                 Some(Look::Overtaken) => return Ok(self.nothing(worker)),
                 Some(Look::Lost) => return Err(TooMany),

@@ -70,18 +70,21 @@ pub struct Watched {
     pub has_builds: bool,
 }
 
-/// Lists what is to be told to the engine about workers, of which each has been silent for as long as `silent` says.
-/// Whether a build is lost by it depends on its builder's window, which the engine knows.
+/// Lists what is to be told to the engine about workers, of which each has been silent for as long as `silent` says: first
+/// who is gone, so that nothing that is lost is given to one of them. Whether a build is lost by it depends on its
+/// builder's window, which the engine knows.
 pub fn due(workers: &[Watched], silent: impl Fn(&WorkerName) -> Duration) -> Vec<Input> {
-    let of_one = |worker: &Watched| {
-        let (name, silent) = (worker.name.clone(), silent(&worker.name));
-        let is_detached = silent >= DETACHED;
+    let detached: Vec<(&Watched, Duration)> =
+        workers.iter().map(|worker| (worker, silent(&worker.name))).filter(|(_, silent)| *silent >= DETACHED).collect();
+    let gone = detached.iter().filter(|(worker, _)| worker.connected).map(|(worker, silent)| {
         let why = format!("it was not heard of for {} s", silent.as_secs());
-        let gone = (is_detached && worker.connected).then(|| Input::Gone { worker: name.clone(), why });
-        let unheard = (is_detached && worker.has_builds).then_some(Input::Unheard { worker: name, silent });
-        gone.into_iter().chain(unheard)
-    };
-    workers.iter().flat_map(of_one).collect()
+        Input::Gone { worker: worker.name.clone(), why }
+    });
+    let unheard = detached
+        .iter()
+        .filter(|(worker, _)| worker.has_builds)
+        .map(|(worker, silent)| Input::Unheard { worker: worker.name.clone(), silent: *silent });
+    gone.chain(unheard).collect()
 }
 
 /// Watches until stopped.
@@ -113,8 +116,13 @@ async fn look(engine: &Engine, fleet: &Fleet, asleep: Instant) -> Result<(), Eng
         fleet.was_deaf();
     }
     fleet.keep_only(|worker| known.contains(worker));
+    let mut answers = Vec::new();
     for input in due(&workers, |worker| fleet.silent(worker)) {
-        engine.submit(input).await?;
+        // Together they are one turn, or few: nobody comes back between its going and its loss.
+        answers.push(engine.post(input).await?);
+    }
+    for answer in answers {
+        answer.receive().await?;
     }
     Ok(())
 }
@@ -137,21 +145,34 @@ mod tests {
 
     fn told(silent: u64, connected: bool, has_builds: bool) -> String {
         let worker = Watched { name: "one".into(), connected, has_builds };
-        let inputs = due(&[worker], |_| Duration::from_secs(silent));
+        in_words(&due(&[worker], |_| Duration::from_secs(silent)))
+    }
+
+    fn in_words(inputs: &[Input]) -> String {
         let words = inputs.iter().map(|input| match input {
-            Input::Gone { why, .. } => format!("gone: {why}"),
-            Input::Unheard { silent, .. } => format!("unheard for {} s", silent.as_secs()),
+            Input::Gone { worker, why } => format!("{worker} gone: {why}"),
+            Input::Unheard { worker, silent } => format!("{worker} unheard for {} s", silent.as_secs()),
             other => panic!("{other:?}"),
         });
         words.collect::<Vec<_>>().join(", ")
     }
 
     #[test]
+    fn nothing_that_is_lost_is_given_to_a_worker_that_is_as_silent() {
+        let worker = |name: &str| Watched { name: name.into(), connected: true, has_builds: true };
+        let told = in_words(&due(&[worker("one"), worker("two")], |_| Duration::from_secs(300)));
+        expect![
+            "one gone: it was not heard of for 300 s, two gone: it was not heard of for 300 s, one unheard for 300 s, two unheard for 300 s"
+        ]
+        .assert_eq(&told);
+    }
+
+    #[test]
     fn a_silent_worker_is_late_then_detached_then_perhaps_lost() {
         expect![""].assert_eq(&told(59, true, true));
-        expect!["gone: it was not heard of for 60 s, unheard for 60 s"].assert_eq(&told(60, true, true));
-        expect!["gone: it was not heard of for 61 s"].assert_eq(&told(61, true, false));
-        expect!["unheard for 300 s"].assert_eq(&told(300, false, true));
+        expect!["one gone: it was not heard of for 60 s, one unheard for 60 s"].assert_eq(&told(60, true, true));
+        expect!["one gone: it was not heard of for 61 s"].assert_eq(&told(61, true, false));
+        expect!["one unheard for 300 s"].assert_eq(&told(300, false, true));
         expect![""].assert_eq(&told(4000, false, false));
     }
 

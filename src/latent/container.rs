@@ -40,7 +40,7 @@ impl Source for Containers {
         }
         // The engine reads the values from its own environment: a secret never stands in a list of arguments.
         let values = [
-            ("GRISTMILL_WORKER_SERVER", new.server.clone()),
+            ("GRISTMILL_SERVER", new.server.clone()),
             ("GRISTMILL_WORKER_TOKEN", new.token.clone()),
             ("GRISTMILL_WORKER_SLOTS", new.slots.to_string()),
             ("GRISTMILL_WORKER_LABELS", labels_in_one(&new.labels)),

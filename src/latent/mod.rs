@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gristmill_model::{Hold, HoldKind, PoolName, Provider, ProviderKind, Token, TokenId, WorkerName};
+use gristmill_model::{Admits, Hold, HoldKind, PoolName, Provider, ProviderKind, Token, TokenId, WorkerName};
 use gristmill_schedulers::latent::{self, Action, Instance};
 use gristmill_schedulers::{Input, Reply, State};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::fleet::token::NewToken;
 pub use source::{New, Source};
 use watch::Watch;
 
@@ -35,9 +36,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const REQUEST_MAX: Duration = Duration::from_secs(120);
 /// Instances of a provider that are looked at; more are a mistake of the provider.
 const INSTANCES_MAX: usize = 20_000;
-
-/// Makes the token of a new worker, and its secret.
-pub type Mint = Arc<dyn Fn(&WorkerName, &str) -> (Token, String) + Send + Sync>;
 
 /// Keeps the workers of all providers of the configuration in force.
 pub struct Keeper {
@@ -49,8 +47,6 @@ pub struct Keeper {
     pub folder: PathBuf,
     /// The address under which workers reach the service.
     pub server: String,
-    /// Makes tokens.
-    pub mint: Mint,
 }
 
 impl Keeper {
@@ -108,7 +104,7 @@ impl Keeper {
         match action {
             Action::Start => {
                 let worker = new_name(name);
-                let (token, secret) = (self.mint)(&worker, &made_by(name));
+                let Some((token, secret)) = self.mint(&worker, name) else { return };
                 if !self.submit(Input::MakeToken { token }).await {
                     return;
                 }
@@ -144,6 +140,28 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Makes a token that admits one worker, and its secret.
+    fn mint(&self, worker: &WorkerName, name: &PoolName) -> Option<(Token, String)> {
+        let shown = match NewToken::make() {
+            Ok(shown) => shown,
+            Err(problem) => {
+                warn!("provider {name}: {problem}");
+                return None;
+            }
+        };
+        let token = Token {
+            id: shown.id,
+            admits: Admits::Worker { worker: worker.clone() },
+            sha256: shown.sha256,
+            owner: None,
+            made_at: self.clock.now(),
+            made_by: made_by(name),
+            expires_at: None,
+            revoked: None,
+        };
+        Some((token, shown.text))
     }
 
     async fn submit(&self, input: Input) -> bool {
@@ -192,7 +210,7 @@ fn orphans(
     let is_listed = |worker: &WorkerName| instances.iter().any(|instance| instance.worker == *worker);
     let mine = state.tokens.values().filter(|token| token.made_by == by);
     mine.filter_map(|token| match &token.admits {
-        gristmill_model::Admits::Worker { worker } if !is_listed(worker) => Some((worker, token)),
+        Admits::Worker { worker } if !is_listed(worker) => Some((worker, token)),
         _ => None,
     })
     .filter(|(worker, token)| state.workers.contains_key(*worker) || token.made_at.after(provider.start) <= now)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use gristmill_model::{PoolName, Timestamp, WorkerName};
 use gristmill_schedulers::latent::{Instance, Limit, Record};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -150,7 +151,7 @@ pub(super) fn installation(folder: &Path) -> String {
 /// Gives a number that nobody can foretell.
 pub(super) fn random() -> u32 {
     let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).expect("the system gives random numbers");
+    SystemRandom::new().fill(&mut bytes).expect("the system gives random numbers");
     u32::from_ne_bytes(bytes)
 }
 

@@ -54,10 +54,9 @@ impl LogStore {
         if let Some(found) = read(&file).map_err(failed)? {
             return refuse_other(file.clone(), found, own);
         }
-        // Written under another name first: several masters may do so at once, and none may find half a name. Of two
+        // Several masters may do so at once: half a name counts as none, and they all write the same one. Of two
         // installations the last one has it, and the other one is refused from then on.
-        let draft = self.folder().join(format!("{OWNER_FILE}.{}", std::process::id()));
-        let written = write(&draft, own).and_then(|()| fs::rename(&draft, &file));
+        let written = write(&file, own);
         written.and_then(|()| File::open(self.folder())?.sync_all()).map_err(failed)?;
         let found = read(&file).map_err(failed)?.unwrap_or_default();
         refuse_other(file.clone(), found, own)

@@ -23,6 +23,7 @@ use crate::engine::retain::Retainer;
 use crate::fleet::desk::Desk as WorkerDesk;
 use crate::fleet::local::LocalMaster;
 use crate::fleet::watch as fleet_watch;
+use crate::latent;
 use crate::leader::candidate::BEAT_EVERY;
 use crate::leader::{Follower, Keeper, Leadership, Lost, name};
 use crate::sources;
@@ -110,6 +111,13 @@ impl Desk {
         leading.spawn(rounds.run(leading.stop.clone()));
         self.name_logs().await?;
         leading.spawn(self.retainer().run(leading.stop.clone()));
+        let latent = latent::Keeper {
+            engine: self.engine.clone(),
+            clock: Arc::clone(&self.clock),
+            folder: self.options.data.join("latent"),
+            server: base_url(&catalog, self.address),
+        };
+        leading.spawn(latent.run(leading.stop.clone()));
         Ok(())
     }
 

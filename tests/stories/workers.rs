@@ -416,3 +416,146 @@ async fn a_tokens_secret_is_told_once_and_is_nowhere() {
         assert!(!answer.to_string().contains(secret));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_another_language_runs_a_build_by_the_protocols_description() {
+    const BUILDS: &str = "
+repositories: {app: {git: FOLDER/app.git}}
+builders:
+  check: {source: app, steps: [checkout, {run: 'cat README; seq 1 50000', name: act}, {run: 'echo $GRISTMILL_BUILD; exit 3', name: fail}]}
+schedulers: {again: {kind: force, build: [check]}}
+";
+    let (mut world, _) = World::start_without_worker(BUILDS, &["app"]).await;
+    let token = world.token(json!({"worker": "snake"})).await;
+    world.force().await;
+    let mut snake = tokio::process::Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/worker.py"))
+        .args([world.address(), world.folder.path().join("snake").to_str().unwrap().to_owned(), "1".to_owned()])
+        .env("GRISTMILL_WORKER_TOKEN", &token)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let ended = soon("its end", snake.wait()).await.unwrap();
+    assert!(ended.success(), "{ended}");
+    world.settle().await;
+    assert_eq!(world.builds().await, ["check failure"]);
+    let lines: String = (1..=50_000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(world.log(BuildId(1), 1).await, format!("hello\n{lines}"));
+    assert_eq!(world.log(BuildId(1), 2).await, "1\n");
+    // A token that is taken back ends it, with a sentence.
+    world.revoke(&token).await;
+    let refused = tokio::process::Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/worker.py"))
+        .args([world.address(), world.folder.path().join("snake").to_str().unwrap().to_owned()])
+        .env("GRISTMILL_WORKER_TOKEN", &token)
+        .output();
+    let refused = soon("its end", refused).await.unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("worker.py: revoked: token"), "{refused:?}");
+    world.stop().await;
+}
+
+/// A master of several on one database.
+async fn master(folder: &std::path::Path, database: &str, name: &str) -> gristmill::service::Service {
+    let options = gristmill::service::Options {
+        database: gristmill::store::Database::Server(database.to_owned()),
+        logs: Some(folder.join("logs")),
+        worker: name == "second",
+        ..gristmill::service::Options::new(folder.join("gristmill.yaml"), folder.join(name), ([127, 0, 0, 1], 0).into())
+    };
+    let started = soon("the start", gristmill::service::Service::start(options)).await;
+    started.unwrap_or_else(|problem| panic!("{}", gristmill::chain::chain(&problem)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_may_speak_with_any_master_and_its_build_outlives_the_one_that_leads() {
+    crate::support::set_up_process();
+    let folder = tempfile::tempdir().unwrap();
+    crate::support::Repository::make(folder.path(), "app");
+    // The built-in worker of the other master gets nothing of this.
+    let config = CONFIG.replace("FOLDER", folder.path().to_str().unwrap());
+    let config = config.replace("{source: app,", "{source: app, requires: {place: far},");
+    std::fs::write(folder.path().join("gristmill.yaml"), config).unwrap();
+    let database = crate::support::postgres::Postgres::shared().database();
+    let first = master(folder.path(), &database, "first").await;
+    soon("the lead", first.engine().leads().wait_for(|leads| *leads)).await.unwrap();
+    soon("a look", first.sweep(&"app".into())).await.unwrap();
+    let second = master(folder.path(), &database, "second").await;
+    let http = reqwest::Client::new();
+    let post = async |path: &str, body: serde_json::Value| {
+        let request = http.post(format!("http://{}/api/v1/{path}", second.address())).json(&body);
+        let answer = soon("an answer", request.send()).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 201, "{path}");
+        soon("all of it", answer.json::<serde_json::Value>()).await.unwrap()
+    };
+    // All of this goes to the master that only follows.
+    let made = post("tokens", json!({"worker": "arm"})).await;
+    let mut agent = Agent::new(&format!("http://{}", second.address()), made["token"].as_str().unwrap(), "r");
+    agent.labels = json!({"place": "far"});
+    agent.join().await;
+    post("schedulers/again/force", json!({})).await;
+    let order = agent.order().await;
+    agent.tell(order, 1, started()).await;
+    agent.tell(order, 2, json!({"report": "step-started", "step": 0})).await;
+    assert_eq!(agent.append(order, 0, 0, b"before\n").await.0, 200);
+
+    soon("the stop", first.stop()).await;
+    // While nobody leads it is told to come again; who leads then wants a hello.
+    let comes_back = async {
+        loop {
+            let (status, answer) = agent.append(order, 0, 7, b"after\n").await;
+            match status {
+                503 => tokio::task::yield_now().await,
+                409 if answer["error"] == "hello" => assert_eq!(agent.hello(&[order]).await.1["stop"], json!([])),
+                _ => return (status, answer),
+            }
+        }
+    };
+    let (status, answer) = soon("a new master", comes_back).await;
+    assert_eq!((status, &answer["length"]), (200, &json!(13)), "{answer}");
+    agent.finish(order, 3).await;
+    soon("rest", second.settle()).await;
+    second.verify().await.unwrap();
+    let workers = http.get(format!("http://{}/api/v1/workers", second.address())).send().await.unwrap();
+    let workers: serde_json::Value = workers.json().await.unwrap();
+    let names: Vec<&str> = workers["items"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    assert!(names.contains(&"arm") && names.iter().any(|name| name.starts_with("local@")), "{names:?}");
+    soon("the stop", second.stop()).await;
+}
+
+/// Runs a command of the program to its end; gives what it printed.
+async fn gristmill(world: &World, words: &[&str]) -> String {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gristmill"));
+    command.args(["--server", &world.address()]).args(words).env("NO_COLOR", "1").env("GRISTMILL_USER", "ada");
+    let output = soon("its end", command.output()).await.unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_of_the_program_itself_joins_by_a_token_of_the_command_line() {
+    let world = world().await;
+    let token = gristmill(&world, &["-q", "worker", "token", "new", "--worker", "arm", "--expires", "90d"]).await;
+    let (token, file) = (token.trim(), world.folder.path().join("token"));
+    std::fs::write(&file, token).unwrap();
+    world.force().await;
+    let mut head = world.service().head();
+    let mut worker = tokio::process::Command::new(env!("CARGO_BIN_EXE_gristmill"))
+        .args(["worker", "run", "--server", &world.address(), "--token-file", file.to_str().unwrap(), "--data"])
+        .arg(world.folder.path().join("arm"))
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let is_built = async {
+        while world.builds().await != ["check success"] {
+            head.changed().await.unwrap();
+        }
+    };
+    soon("a build", is_built).await;
+    let list = gristmill(&world, &["worker", "token", "list"]).await;
+    assert!(list.contains("worker arm, made") && list.contains("by ada, until"), "{list}");
+    assert!(!list.contains(&token[13..56]), "{list}");
+    gristmill(&world, &["worker", "token", "revoke", &token[4..12]]).await;
+    assert!(gristmill(&world, &["worker", "token", "list"]).await.contains("revoked"));
+    worker.kill().await.unwrap();
+}

@@ -118,11 +118,15 @@ impl Agent {
         (status, answer)
     }
 
-    /// Waits for the next order; other commands are passed over.
+    /// Waits for the next order; other commands are passed over. Says hello again if it is told to.
     pub(crate) async fn order(&mut self) -> Order {
         let order = async {
             loop {
                 let (status, answer) = self.poll().await;
+                if answer["error"] == "hello" {
+                    self.join().await;
+                    continue;
+                }
                 assert_eq!(status, 200, "{answer}");
                 if let Some(order) = orders_of(&answer).first() {
                     return *order;

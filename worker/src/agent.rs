@@ -10,14 +10,14 @@ use std::time::{Duration, SystemTime};
 use gristmill_model::protocol::wire::HoldRequest;
 use gristmill_model::protocol::{BuildOrder, Held, Hello, Refusal, ReportBody, WorkerCommand};
 use gristmill_model::{BuildId, Cause, Outcome};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::backoff::{Waits, around, jittered};
 use crate::build::{self, Shared};
-use crate::checkout::write_settings;
+use crate::checkout::{Mirrors, write_settings};
 use crate::conclude::StepResult;
 use crate::controls::Controls;
 use crate::executor::sweep::{Marked, sweep};
@@ -27,7 +27,7 @@ use crate::master::{BEAT_EVERY, POLL_SECONDS_MAX};
 use crate::spool::{Begin, Mark, Outbox, Queue, Recovered, Spooling, Spoolyard, recover};
 use crate::uplink::{Carried, Uplink};
 use crate::workspace::{LOOK_EVERY, Workspaces};
-use crate::{Master, Options, labels, steps};
+use crate::{Master, Options, labels, steps, tools};
 
 /// Ended leases that are remembered, so that a command for one that comes late starts nothing.
 const ENDED_MAX: usize = 4096;
@@ -101,6 +101,8 @@ impl Worker {
         let stop = stop.child_token();
         let heard = Heard::new();
         let master: Arc<dyn Master> = Arc::new(Witness { master, heard: Arc::clone(&heard) });
+        let mirrors = options.mirror_bytes_max.map(|bytes_max| Mirrors::new(folder.path.join("mirrors"), bytes_max));
+        let tools = if options.finds_tools { tools::detect(&options.environment).await } else { BTreeMap::new() };
         let shared = Shared {
             executor: Arc::new(Isolated::new(folder.token.clone())),
             master: Arc::clone(&master),
@@ -112,15 +114,18 @@ impl Worker {
             data: folder.path.clone(),
             token: folder.token.clone(),
             heard,
+            mirrors: mirrors.map(Arc::new),
         };
         let agent = Agent {
             master,
             options,
             shared: Arc::new(shared),
+            tools,
             spooling,
             ledger: Mutex::default(),
             count: watch::Sender::new(0),
             trouble: Mutex::default(),
+            introduced: Notify::new(),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
         };
@@ -304,12 +309,16 @@ struct Agent {
     options: Options,
     master: Arc<dyn Master>,
     shared: Arc<Shared>,
+    /// Labels of the tools that were found at the start.
+    tools: BTreeMap<String, String>,
     spooling: Spooling,
     ledger: Mutex<Ledger>,
     /// How many builds there are.
     count: watch::Sender<usize>,
     /// What keeps the service from this worker.
     trouble: Mutex<Option<String>>,
+    /// The service has just been told of this worker, and has said how often it wants to hear it.
+    introduced: Notify,
     /// One task per build.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -354,7 +363,10 @@ impl Agent {
     async fn beat(&self) {
         let mut pause = BEAT_EVERY;
         loop {
-            tokio::time::sleep(around(pause)).await;
+            tokio::select! {
+                () = tokio::time::sleep(around(pause)) => {}
+                () = self.introduced.notified() => {}
+            }
             match self.master.beat(&self.options.name).await {
                 Ok(next) => pause = next,
                 // The poll meets the same trouble, and does something about it.
@@ -383,6 +395,12 @@ impl Agent {
 
     async fn introduce(&self) -> Result<(), Refusal> {
         let mut labels = labels::detect();
+        labels.extend(self.tools.clone());
+        if self.options.finds_tools
+            && let Some(free) = labels::free_gib(&self.shared.data)
+        {
+            labels.insert("disk".to_owned(), free.to_string());
+        }
         labels.extend(self.options.labels.clone());
         let hello = Hello {
             worker: self.options.name.clone(),
@@ -393,6 +411,7 @@ impl Agent {
             ..Hello::default()
         };
         let welcome = self.master.hello(hello).await?;
+        self.introduced.notify_one();
         for Held { build, epoch } in welcome.stop {
             self.fence((build, epoch));
         }
@@ -514,7 +533,8 @@ impl Agent {
             worker: self.options.name.clone(),
             held: Held { build, epoch },
             backoff: self.options.backoff,
-            stop: controls.silent.clone(),
+            silent: controls.silent.clone(),
+            stop: self.stop.clone(),
             queue,
             left,
         };

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::gather::gather;
 use crate::artifacts::upload::{UploadError, Uploaded, upload};
-use crate::checkout::{Git, checkout};
+use crate::checkout::{Git, Mirrors, checkout};
 use crate::conclude::{Conclusion, StepResult, conclude, cut, one_line, say};
 use crate::controls::Controls;
 use crate::environment;
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) token: String,
     /// When the service was heard last.
     pub(crate) heard: Arc<Heard>,
+    /// Mirrors of origins that are far away, if they are kept.
+    pub(crate) mirrors: Option<Arc<Mirrors>>,
 }
 
 /// Runs a build, and says everything about it, up to its end; unless it is told that nobody wants to hear it.
@@ -249,6 +251,7 @@ impl Build<'_> {
             self.environment(step),
             self.timeouts(step),
             &self.shared.data,
+            self.shared.mirrors.clone(),
         );
         let result = match checkout(self.order, method, &root, &mut git, &mut log).await {
             Ok(summary) => StepResult::success(summary),

@@ -24,6 +24,12 @@ pub fn detect() -> BTreeMap<String, String> {
     labels
 }
 
+/// Gives the free bytes of the disk below a folder, in whole GiB.
+pub(crate) fn free_gib(folder: &Path) -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(folder).ok()?;
+    Some(disk.blocks_available().saturating_mul(disk.fragment_size()) >> 30)
+}
+
 /// Reads the total of `/proc/meminfo`, rounded to the nearest GiB.
 fn memory_gib(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

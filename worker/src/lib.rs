@@ -32,6 +32,7 @@ pub mod seams;
 mod secrets;
 mod spool;
 mod steps;
+mod tools;
 mod uplink;
 mod workspace;
 

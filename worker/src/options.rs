@@ -41,6 +41,10 @@ pub struct Options {
     /// Whether what builds say outlives the worker's process. A worker in the service's own process needs it not: what it
     /// says is taken at once.
     pub spool: Option<SpoolLimits>,
+    /// Bytes of the worker's own mirrors of origins that are far away; `None` keeps none.
+    pub mirror_bytes_max: Option<u64>,
+    /// Whether it looks for tools and free disk when it starts, and says so in labels.
+    pub finds_tools: bool,
     /// What it says of its own program.
     pub about: About,
 }
@@ -60,6 +64,8 @@ impl Options {
             backoff: Backoff::default(),
             rejected_pause: REJECTED_PAUSE,
             spool: None,
+            mirror_bytes_max: None,
+            finds_tools: false,
             about: About::default(),
         }
     }

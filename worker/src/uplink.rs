@@ -41,7 +41,9 @@ pub(crate) struct Uplink {
     pub(crate) worker: WorkerName,
     pub(crate) held: Held,
     pub(crate) backoff: Backoff,
-    /// Ends everything at once.
+    /// Ends this build's speaking at once.
+    pub(crate) silent: CancellationToken,
+    /// The worker stops, and all its builds with it.
     pub(crate) stop: CancellationToken,
     pub(crate) queue: Arc<Queue>,
     /// How far an earlier process came, if this is what it left. The service may then have more of a log than was kept:
@@ -52,7 +54,7 @@ pub(crate) struct Uplink {
 impl Uplink {
     /// Carries everything up, until the build has nothing more to say. What is kept is deleted, unless the worker stops.
     pub(crate) async fn carry(self) -> Carried {
-        let stop = self.stop.clone();
+        let (silent, stop) = (self.silent.clone(), self.stop.clone());
         let queue = Arc::clone(&self.queue);
         let (step, logs) = self.left.as_ref().map_or_else(Default::default, |mark| {
             let resumed = |(&log, &shift)| (log, Sent::of(Spool::resume(self.address(mark.step, log), shift)));
@@ -62,7 +64,7 @@ impl Uplink {
         // What is under way may be dropped: the worker will not say anything any more.
         let carried = tokio::select! {
             biased;
-            () = stop.cancelled() => Carried::Stopped,
+            () = silent.cancelled() => if stop.is_cancelled() { Carried::Stopped } else { Carried::Fenced },
             result = sender.carry_all() => if result.is_ok() { Carried::Delivered } else { Carried::Fenced },
         };
         queue.end(carried != Carried::Stopped);

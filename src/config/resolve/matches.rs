@@ -13,7 +13,7 @@ use crate::config::shape::{OneOrMany, Placed as _, list};
 use crate::config::span::Span;
 
 /// What a route can be told of: what the announcer makes of the journal.
-const EVENTS: [&str; 11] = [
+const EVENTS: [&str; 15] = [
     "broke",
     "still-failing",
     "fixed",
@@ -25,6 +25,10 @@ const EVENTS: [&str; 11] = [
     "doctor.found",
     "doctor.cleared",
     "message.dead",
+    "worker.held",
+    "worker.freed",
+    "worker.ailing",
+    "worker.left",
 ];
 /// The ways a ref can move.
 const MOVEMENTS: [&str; 4] = ["created", "moved", "forced", "deleted"];

@@ -5,6 +5,7 @@
 
 mod branches;
 mod builders;
+mod care;
 mod extras;
 mod graphs;
 mod matches;
@@ -108,6 +109,7 @@ impl Resolver<'_> {
         let notifiers = self.notifiers();
         let routes = self.routes(&notifiers);
         settings.retention = self.retention();
+        let care = self.care();
         let hash = CatalogHash(Digest::of(self.origin.text.as_bytes()).0);
         let providers = self.providers();
         Catalog {
@@ -121,7 +123,7 @@ impl Resolver<'_> {
             secrets,
             secret_scopes,
             providers,
-            care: Vec::new(),
+            care,
             settings,
         }
     }

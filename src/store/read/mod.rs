@@ -31,7 +31,7 @@ pub use buildset::{BuildsetDetail, BuildsetFilter, BuildsetRow, Counts, Downstre
 pub use change::{ChangeDetail, ChangeFilter, ChangeRow, ShaLookup, VerdictRow};
 pub use follow::{DeliveryBody, RecalledAnswer};
 pub use incident::{IncidentBuilder, IncidentRow};
-pub use outside::{DeliveryRow, MessageFilter, MessageRow, RepositoryRow, TipRow, WorkerRow};
+pub use outside::{DeliveryRow, HoldRow, MessageFilter, MessageRow, RepositoryRow, TipRow, WorkerRow};
 pub use overview::{Overview, ProjectRow, StripCell, Totals};
 pub use request::{NeedRow, RequestDetail, RequestRow};
 pub use result::{ArtifactRow, OutputRow, TestCounts, TestRow};

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use gristmill_model::{
-    BuildId, DeliveryId, IncidentId, Message, MessageId, NotifierName, RefName, RepositoryName, Revision, Seq,
-    Timestamp, WorkerName,
+    About, BuildId, DeliveryId, Hold, HoldKind, IncidentId, Message, MessageId, NotifierName, RefName, RepositoryName,
+    Revision, Seq, Timestamp, WorkerName,
 };
 use serde::Serialize;
 
 use super::Reader;
-use super::row::{Cells, Page, ReadError, read_all, rfc3339};
+use super::row::{Cells, Page, ReadError, opt_rfc3339, read_all, rfc3339};
 #[cfg(test)]
 use crate::store::database::Text;
 use crate::store::database::sql;
@@ -81,6 +81,37 @@ pub struct WorkerRow {
     /// Since when.
     #[serde(serialize_with = "rfc3339")]
     pub since: Timestamp,
+    /// What it says of its own program.
+    pub about: About,
+    /// The token that it joined by.
+    pub token: Option<String>,
+    /// Who is told of what becomes of it, by its token.
+    pub owner: Option<String>,
+    /// What keeps new builds from it.
+    pub holds: Vec<HoldRow>,
+}
+
+/// What keeps new builds from a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HoldRow {
+    /// How.
+    pub kind: HoldKind,
+    /// Who wants it.
+    pub by: String,
+    /// Why, or the evidence.
+    pub reason: Option<String>,
+    /// Since when.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Timestamp,
+    /// Until when; of a drain, when its builds are handed over.
+    #[serde(serialize_with = "opt_rfc3339")]
+    pub until: Option<Timestamp>,
+}
+
+impl HoldRow {
+    fn of((kind, hold): (HoldKind, Hold)) -> Self {
+        Self { kind, by: hold.by, reason: hold.reason, at: hold.at, until: hold.until }
+    }
 }
 
 /// A message of the outbox.
@@ -135,7 +166,9 @@ const DELIVERY: &str = "SELECT d.id, d.repository, d.key, d.event, d.sha256, COA
                         d.result, d.at FROM delivery d LEFT JOIN delivery_body b ON b.delivery = d.id \
                         WHERE d.id = $1 LIMIT 1";
 const UNREAD: &str = "SELECT id, repository FROM delivery WHERE result IS NULL ORDER BY id LIMIT $1";
-const WORKERS: &str = "SELECT name, labels, slots, connected, since FROM worker ORDER BY name LIMIT $1";
+const WORKERS: &str = "SELECT worker.name, worker.labels, worker.slots, worker.connected, worker.since, worker.about, \
+                       worker.token, worker.holds, token.owner \
+                       FROM worker LEFT JOIN token ON token.id = worker.token ORDER BY worker.name LIMIT $1";
 const SLOTS: &str = "SELECT id, worker FROM build WHERE state <> 'finished' AND state IN ('leased', 'running') \
                      ORDER BY id LIMIT $1";
 const MESSAGES: &str =
@@ -285,6 +318,10 @@ impl Reader {
                 slots: cells.count("slots")?,
                 connected: cells.flag("connected")?,
                 since: cells.time("since")?,
+                about: cells.json("about")?,
+                token: cells.opt_text("token")?,
+                owner: cells.opt_text("owner")?,
+                holds: cells.json::<BTreeMap<HoldKind, Hold>>("holds")?.into_iter().map(HoldRow::of).collect(),
             })
         })
     }

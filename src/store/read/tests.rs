@@ -72,7 +72,8 @@ async fn plan_of_postgres(connection: &mut Connection, number: usize, text: Text
 #[tokio::test]
 async fn no_list_needs_to_scan_a_table_of_postgresql() {
     /// Tables of which the state is loaded whole: they have a row for each thing that is, not for what was.
-    const WHOLE: [&str; 8] = ["finding", "recipe", "repository", "ref_tip", "standing", "timer", "token", "worker"];
+    const WHOLE: [&str; 10] =
+        ["finding", "pace", "rating", "recipe", "repository", "ref_tip", "standing", "timer", "token", "worker"];
     const SETTINGS: &str =
         "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
     let folder = tempfile::tempdir().unwrap();

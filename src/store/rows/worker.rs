@@ -18,7 +18,7 @@ const LEAVE: &str = "UPDATE worker SET connected = 0, since = $2 WHERE name = $1
 const HOLD: Text = Text::Each {
     sqlite: "UPDATE worker SET holds = json_set(holds, '$.' || $2, json($3)) WHERE name = $1",
     postgres:
-        "UPDATE worker SET holds = CAST(jsonb_set(CAST(holds AS jsonb), ARRAY[CAST($2 AS TEXT)], CAST($3 AS jsonb))
+        "UPDATE worker SET holds = CAST(jsonb_set(CAST(holds AS jsonb), ARRAY[CAST($2 AS TEXT)], CAST(CAST($3 AS TEXT) AS jsonb))
         AS TEXT) WHERE name = $1",
 };
 const FREE: Text = Text::Each {

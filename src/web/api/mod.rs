@@ -16,6 +16,7 @@ pub(crate) mod result;
 pub(crate) mod shape;
 pub mod token;
 pub mod why;
+pub mod workers;
 
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
@@ -27,7 +28,7 @@ use self::error::{ApiError, cut};
 use super::{App, stream};
 
 /// Everything that can be asked, for `GET /api/v1`.
-const PATHS: [(&str, &str, &str); 37] = [
+const PATHS: [(&str, &str, &str); 42] = [
     ("GET", "/status", "what is broken, what runs, what waits, how sources and workers fare"),
     ("GET", "/changes", "?repository=&branch=&before=&limit="),
     ("GET", "/changes/{id or revision}", "a change, its commits, every scheduler's verdict, its buildsets"),
@@ -58,6 +59,19 @@ const PATHS: [(&str, &str, &str); 37] = [
     ("GET", "/schedulers/{name}", "one of them"),
     ("GET", "/workers", "workers and what they have"),
     ("GET", "/tokens", "the tokens by which workers join, without their secrets"),
+    ("GET", "/workers/{name}", "one of them: its labels, builds, holds, token and owner"),
+    (
+        "POST",
+        "/workers/{name}/pause",
+        "{by, reason, until or seconds} no new builds; without a moment until somebody resumes it",
+    ),
+    (
+        "POST",
+        "/workers/{name}/drain",
+        "{by, reason, until or seconds} no new builds; at that moment running ones are handed over",
+    ),
+    ("POST", "/workers/{name}/resume", "{by} ends whatever keeps builds from it, a quarantine too"),
+    ("POST", "/workers/{name}/forget", "{by} one that is away and has no builds"),
     ("GET", "/repositories", "repositories and how they fare"),
     ("GET", "/repositories/{name}", "a repository and its tips"),
     ("GET", "/deliveries", "?before=&limit= webhook requests as received"),
@@ -115,6 +129,11 @@ pub fn routes() -> Router<App> {
         .route("/workers", get(read::workers))
         .route("/tokens", get(token::list).post(token::make))
         .route("/tokens/{id}/revoke", post(token::revoke))
+        .route("/workers/{name}", get(workers::one))
+        .route("/workers/{name}/pause", post(workers::pause))
+        .route("/workers/{name}/drain", post(workers::drain))
+        .route("/workers/{name}/resume", post(workers::resume))
+        .route("/workers/{name}/forget", post(workers::forget))
         .route("/repositories", get(read::repositories))
         .route("/repositories/{name}", get(read::repository))
         .route("/repositories/{name}/sweep", post(act::sweep))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use gristmill_model::{BuildId, BuildsetId, RequestId, SchedulerName};
+use gristmill_model::{BuildId, BuildsetId, Hold, HoldKind, RequestId, SchedulerName, WorkerName};
 use gristmill_schedulers::input::{Cancel, Denial};
 use gristmill_schedulers::{Input, Reply};
 
@@ -42,6 +42,26 @@ async fn end(app: &App, noun: &str, id: &str, cancel: Option<(Cancel, String)>) 
     match submit(app, Input::Cancel { what, by: SOMEBODY.to_owned() }).await? {
         Reply::Refused(denial) => Err(refused("It was not cancelled", &denial)),
         _ => Ok(Redirect::to(&back).into_response()),
+    }
+}
+
+/// Keeps new builds from a worker until somebody resumes it.
+pub(crate) async fn pause_worker(State(app): State<App>, Path(name): Path<String>) -> Response {
+    let hold = Hold { by: SOMEBODY.to_owned(), ..Hold::default() };
+    let input = Input::Hold { worker: WorkerName(name), kind: HoldKind::Pause, hold };
+    answer(&app, care(&app, input).await).await
+}
+
+/// Ends whatever keeps new builds from a worker.
+pub(crate) async fn resume_worker(State(app): State<App>, Path(name): Path<String>) -> Response {
+    let input = Input::Free { worker: WorkerName(name), kind: None, by: SOMEBODY.to_owned() };
+    answer(&app, care(&app, input).await).await
+}
+
+async fn care(app: &App, input: Input) -> Shown {
+    match submit(app, input).await? {
+        Reply::Refused(denial) => Err(refused("Nothing was changed", &denial)),
+        _ => Ok(Redirect::to("/workers").into_response()),
     }
 }
 

@@ -3,15 +3,15 @@
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use gristmill_model::{IncidentId, Outcome, Timestamp};
+use gristmill_model::{About, Care, HoldKind, IncidentId, Outcome, Timestamp, WorkerName};
 use serde::Deserialize;
 
 use super::change::{BuildsetView, buildset_view};
 use super::shell::{Shell, Shown, Trouble, answer, page};
 use super::show::{self, Markup, Sign};
 use crate::store::read::{
-    BuildFilter, BuildRow, BuildsetFilter, ChangeFilter, ChangeRow, LIMIT_DEFAULT, MessageFilter, MessageRow, Page,
-    WorkerRow,
+    BuildFilter, BuildRow, BuildsetFilter, ChangeFilter, ChangeRow, HoldRow, LIMIT_DEFAULT, MessageFilter, MessageRow,
+    Page, WorkerRow,
 };
 use crate::web::{App, ansi};
 
@@ -255,6 +255,17 @@ struct WorkerView {
     builds: Vec<(i64, String)>,
     labels: Vec<String>,
     since: Markup,
+    /// What it says of its own program, its token and its owner, in words.
+    about: String,
+    holds: Vec<HoldView>,
+}
+
+struct HoldView {
+    kind: &'static str,
+    by: String,
+    reason: String,
+    at: Markup,
+    until: Option<String>,
 }
 
 /// Shows `/workers`.
@@ -277,6 +288,7 @@ async fn worker_view(app: &App, worker: WorkerRow, now: Timestamp) -> Result<Wor
         let name = app.reader.find_build(*id).await?.map_or_else(String::new, |build| build.builder.0);
         builds.push((id.0, name));
     }
+    let name = worker.name.clone();
     Ok(WorkerView {
         name: worker.name.0,
         connected: worker.connected,
@@ -284,7 +296,35 @@ async fn worker_view(app: &App, worker: WorkerRow, now: Timestamp) -> Result<Wor
         builds,
         labels: worker.labels.iter().map(|(name, value)| ansi::one_line(&format!("{name}={value}"))).collect(),
         since: show::at(worker.since, now),
+        about: about(app, &name, &worker.about, worker.token.as_deref(), worker.owner),
+        holds: worker.holds.iter().map(|hold| hold_view(hold, now)).collect(),
     })
+}
+
+fn about(app: &App, name: &WorkerName, about: &About, token: Option<&str>, owner: Option<String>) -> String {
+    let catalog = app.engine.catalog();
+    let owner = owner.or_else(|| Care::of(&catalog.care, name).and_then(|care| care.owner.clone()));
+    let parts = [
+        (!about.version.is_empty()).then(|| format!("version {}", about.version)),
+        (!about.host.is_empty()).then(|| format!("on {}", about.host)),
+        token.map(|token| format!("token {token}")),
+        owner.map(|owner| format!("owner {owner}")),
+    ];
+    ansi::one_line(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+fn hold_view(hold: &HoldRow, now: Timestamp) -> HoldView {
+    HoldView {
+        kind: match hold.kind {
+            HoldKind::Pause => "paused",
+            HoldKind::Drain => "drained",
+            HoldKind::Quarantine => "quarantined",
+        },
+        by: ansi::one_line(&hold.by),
+        reason: hold.reason.as_deref().map(ansi::one_line).unwrap_or_default(),
+        at: show::at(hold.at, now),
+        until: hold.until.map(Timestamp::to_minute),
+    }
 }
 
 #[derive(Template)]

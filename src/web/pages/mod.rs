@@ -49,6 +49,8 @@ pub fn routes() -> Router<App> {
         .route("/schedulers", get(schedulers::schedulers))
         .route("/schedulers/{name}/force", get(schedulers::force_form).post(act::force))
         .route("/workers", get(lists::workers))
+        .route("/workers/{name}/pause", post(act::pause_worker))
+        .route("/workers/{name}/resume", post(act::resume_worker))
         .route("/messages", get(lists::messages))
         .route("/search", get(find::search))
         .route("/b/{id}", get(find::short_build))

@@ -25,7 +25,7 @@ impl World {
             }
             4 => Input::Hold { worker, kind: HoldKind::Pause, hold: hold(None) },
             5 => {
-                let until = self.now.after(rng.span(Duration::from_secs(1), Duration::from_secs(300)));
+                let until = self.now.after(rng.span(Duration::from_secs(1), Duration::from_secs(20)));
                 let until = rng.chance(0.7).then_some(until);
                 Input::Hold { worker, kind: HoldKind::Drain, hold: hold(until) }
             }

@@ -5,11 +5,12 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gristmill_model::{Command, Limits, Timeouts};
 use tokio::time::Instant;
 
-use super::CheckoutError;
+use super::{CheckoutError, Mirrors};
 use crate::LogWriter;
 use crate::executor::{Apart, Executor, StepEnd, StepOrder, Stop};
 
@@ -90,6 +91,7 @@ pub(crate) struct Git<'a> {
     timeouts: Timeouts,
     until: Instant,
     outside: PathBuf,
+    mirrors: Option<Arc<Mirrors>>,
 }
 
 impl<'a> Git<'a> {
@@ -100,6 +102,7 @@ impl<'a> Git<'a> {
         mut environment: BTreeMap<String, String>,
         timeouts: Timeouts,
         data: &Path,
+        mirrors: Option<Arc<Mirrors>>,
     ) -> Self {
         // A variable such as GIT_SSH_COMMAND or GIT_EXTERNAL_DIFF is a step's business, not the checkout's.
         environment.retain(|name, _| !name.starts_with("GIT_"));
@@ -118,7 +121,15 @@ impl<'a> Git<'a> {
         ] {
             environment.insert(name.to_owned(), value.to_owned());
         }
-        Self { executor, stop, environment, timeouts, until: Instant::now() + timeouts.total, outside: data.to_owned() }
+        Self {
+            executor,
+            stop,
+            environment,
+            timeouts,
+            until: Instant::now() + timeouts.total,
+            outside: data.to_owned(),
+            mirrors,
+        }
     }
 
     /// Runs git on the repository in `folder`, and on no other, even if that one is broken.
@@ -131,6 +142,33 @@ impl<'a> Git<'a> {
         let mut environment = self.environment.clone();
         environment.insert("GIT_DIR".to_owned(), folder.join(".git").display().to_string());
         environment.insert("GIT_WORK_TREE".to_owned(), folder.display().to_string());
+        self.execute(folder, environment, arguments, log).await
+    }
+
+    /// Gives the worker's mirrors, if it keeps any.
+    pub(super) fn mirrors(&self) -> Option<Arc<Mirrors>> {
+        self.mirrors.clone()
+    }
+
+    /// Waits for something as long as the step may go on.
+    pub(super) async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, CheckoutError> {
+        tokio::select! {
+            biased;
+            () = self.stop.asked.cancelled() => Err(CheckoutError::Ended(Ended::Stopped)),
+            () = tokio::time::sleep_until(self.until) => Err(CheckoutError::Ended(Ended::Overtime)),
+            value = wait => Ok(value),
+        }
+    }
+
+    /// Runs git on a bare repository.
+    pub(super) async fn run_bare(
+        &mut self,
+        folder: &Path,
+        arguments: &[&str],
+        log: &mut LogWriter,
+    ) -> Result<Ended, CheckoutError> {
+        let mut environment = self.environment.clone();
+        environment.insert("GIT_DIR".to_owned(), folder.display().to_string());
         self.execute(folder, environment, arguments, log).await
     }
 

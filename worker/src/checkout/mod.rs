@@ -5,6 +5,7 @@
 //! anew, once; but not because the origin does not answer.
 
 mod git;
+mod mirrors;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,6 +22,8 @@ use crate::workspace::{PathError, empty, folder_for_checkout};
 
 use git::{Ended, settings};
 pub(crate) use git::{Git, write_settings};
+pub(crate) use mirrors::Mirrors;
+use mirrors::{Mirror, is_far};
 
 /// Why a checkout did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -221,10 +224,74 @@ fn literal(path: &str) -> String {
         .collect()
 }
 
-/// Fetches the revision; if the origin does not give out single revisions, everything that it has a name for.
+/// Fetches the revision: from the worker's own mirror of the origin if there is one, else from the origin itself.
 async fn fetch(target: &Target<'_>, git: &mut Git<'_>, log: &mut LogWriter) -> Result<(), CheckoutError> {
-    const FETCH: [&str; 6] =
-        ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-shallow"];
+    let Some(mirrors) = git.mirrors().filter(|_| is_far(target.url)) else {
+        return fetch_from_origin(target, git, log).await;
+    };
+    let mirror = git.unless_stopped(mirrors.take(target.url)).await?;
+    let found = fetch_from_mirror(&mirror, target, git, log).await?;
+    if found == Found::Here {
+        drop(mirror);
+        let made = tokio::task::spawn_blocking(move || mirrors.make_room()).await;
+        if let Err(error) = made.map_err(io::Error::other).and_then(|result| result) {
+            tracing::warn!(%error, "mirrors cannot be looked through");
+        }
+        return Ok(());
+    }
+    fetch_from_origin(target, git, log).await?;
+    if found == Found::Broken {
+        // The origin answers, so it is the mirror that is no good.
+        mirror.delete();
+    }
+    Ok(())
+}
+
+/// What a mirror was good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// The revision was fetched from it.
+    Here,
+    /// The origin does not give the revision out by its branches and tags alone.
+    Elsewhere,
+    /// It could not be brought up to date, or read.
+    Broken,
+}
+
+/// Brings the mirror up to the revision, and fetches from it.
+async fn fetch_from_mirror(
+    mirror: &Mirror,
+    target: &Target<'_>,
+    git: &mut Git<'_>,
+    log: &mut LogWriter,
+) -> Result<Found, CheckoutError> {
+    let revision = target.stamp.revision.as_str();
+    if let Err(error) = mirror.prepare(revision.len() == 64) {
+        tracing::warn!(path = %mirror.folder.display(), %error, "a mirror cannot be used");
+        return Ok(Found::Broken);
+    }
+    let is_there = ["cat-file", "-e", revision];
+    if !git.run_bare(&mirror.folder, &is_there, log).await?.is_success() {
+        let names = [&FETCH[..], &["--prune", "--end-of-options", target.url]].concat();
+        let all = [&names[..], &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]].concat();
+        if !git.run_bare(&mirror.folder, &all, log).await?.is_success() {
+            return Ok(Found::Broken);
+        }
+        if !git.run_bare(&mirror.folder, &is_there, log).await?.is_success() {
+            return Ok(Found::Elsewhere);
+        }
+    }
+    let path = mirror.folder.display().to_string();
+    let here = [&FETCH[..], &["--end-of-options", &path, revision]].concat();
+    let is_fetched = git.run(&target.folder, &here, log).await?.is_success();
+    Ok(if is_fetched { Found::Here } else { Found::Broken })
+}
+
+const FETCH: [&str; 6] =
+    ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-shallow"];
+
+/// Fetches the revision; if the origin does not give out single revisions, everything that it has a name for.
+async fn fetch_from_origin(target: &Target<'_>, git: &mut Git<'_>, log: &mut LogWriter) -> Result<(), CheckoutError> {
     let revision = target.stamp.revision.as_str();
     let mut one = FETCH.to_vec();
     one.extend(["--end-of-options", target.url, revision]);

@@ -76,8 +76,16 @@ async fn written(chunks: &[Vec<u8>], heading: &str, bytes_max: u64, moods: Vec<M
     let begin = Begin { build: held.build, epoch: held.epoch, steps: vec!["make".to_owned()] };
     let queue = Queue::begin(&Spooling::Memory, begin);
     let outbox = Outbox::new(&queue);
-    let uplink =
-        Uplink { master: Arc::<Moody>::clone(&master), worker: "linux".into(), held, backoff, stop, queue, left: None };
+    let uplink = Uplink {
+        master: Arc::<Moody>::clone(&master),
+        worker: "linux".into(),
+        held,
+        backoff,
+        silent: stop.clone(),
+        stop,
+        queue,
+        left: None,
+    };
     let carrying = tokio::spawn(uplink.carry());
     let mut writer = LogWriter::begin(outbox, 0, bytes_max, heading, Instant::now());
     for chunk in chunks {

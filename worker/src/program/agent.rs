@@ -118,6 +118,8 @@ fn options(args: &Args) -> Options {
     options.labels = args.labels();
     options.backoff = BACKOFF;
     options.spool = Some(SpoolLimits::default());
+    options.mirror_bytes_max = (args.mirrors > 0).then(|| args.mirrors.saturating_mul(1 << 30));
+    options.finds_tools = true;
     options.about = About { version: env!("CARGO_PKG_VERSION").to_owned(), host, protocol: wire::VERSION };
     options
 }
@@ -177,5 +179,5 @@ async fn free_again(args: &Args, handle: &Handle) {
             break;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// A file with the certificates (PEM) that the service's must come from, instead of the system's
     #[arg(long, value_name = "FILE", env = "GRISTMILL_WORKER_CA")]
     pub(super) ca: Option<PathBuf>,
+    /// The size of the worker's own mirrors of repositories, which builds share; 0 keeps none
+    #[arg(long, value_name = "GIB", env = "GRISTMILL_WORKER_MIRRORS", default_value_t = 10)]
+    pub(super) mirrors: u64,
     /// At the first TERM take no more builds and end when the last one has ended; the second ends at once
     #[arg(long, env = "GRISTMILL_WORKER_DRAIN_ON_TERM")]
     pub(super) drain_on_term: bool,
@@ -90,14 +93,14 @@ pub(super) enum Command {
 }
 
 /// Puts a command into what the worker is asked.
-pub(super) fn ask_of(command: &Command, now_ms: i64) -> Result<Ask, String> {
+pub(super) fn ask_of(command: &Command, now_us: i64) -> Result<Ask, String> {
     let hold =
         |kind, until, reason: &Option<String>| Ask::Hold { wish: HoldRequest { kind, until, reason: reason.clone() } };
     Ok(match command {
         Command::Pause { until, span, reason } => {
             let until = match (until, span) {
-                (Some(until), _) => Some(until::moment(until, now_ms)?),
-                (None, Some(span)) => Some(until::after(span, now_ms)?),
+                (Some(until), _) => Some(until::moment(until, now_us)?),
+                (None, Some(span)) => Some(until::after(span, now_us)?),
                 (None, None) => None,
             };
             hold(HoldWish::Pause, until, reason)
@@ -142,11 +145,11 @@ mod tests {
 
     #[test]
     fn what_the_worker_is_told_is_one_wish() {
-        const NOW: i64 = 1_700_000_000_000;
+        const NOW: i64 = 1_700_000_000_000_000;
         let ask = |words: &[&str]| ask_of(&parse(words).unwrap().command.unwrap(), NOW);
         let Ok(Ask::Hold { wish }) = ask(&["pause", "--for", "2h", "--reason", "I need it"]) else { panic!("no wish") };
         assert_eq!(wish.kind, HoldWish::Pause);
-        assert_eq!(wish.until.unwrap().0, NOW + 2 * 3600 * 1000);
+        assert_eq!(wish.until.unwrap().0, NOW + 2 * 3600 * 1_000_000);
         assert_eq!(wish.reason.as_deref(), Some("I need it"));
         assert!(matches!(ask(&["resume"]), Ok(Ask::Hold { wish }) if wish.kind == HoldWish::Resume));
         assert!(ask(&["pause", "--for", "soon"]).is_err());

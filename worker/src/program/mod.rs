@@ -77,7 +77,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn command_to_agent(args: &Args, command: &Command) -> Result<String, Failure> {
-    let ask = args::ask_of(command, until::now_ms()).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let ask = args::ask_of(command, until::now_us()).map_err(|why| Failure::new(Exit::Usage, why))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Broken, format!("cannot begin: {error}")))?;
     runtime.block_on(control::ask(&args.data, &ask))

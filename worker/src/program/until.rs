@@ -8,19 +8,19 @@ use gristmill_model::Timestamp;
 /// The longest span.
 const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Gives the moment by this machine's clock.
-pub(super) fn now_ms() -> i64 {
-    Local::now().timestamp_millis()
+/// Gives the moment by this machine's clock, in microseconds since 1970.
+pub(super) fn now_us() -> i64 {
+    Local::now().timestamp_micros()
 }
 
 /// Reads `18:00` (the next time that it is), `2026-03-31T18:00`, or a full moment with its zone.
-pub(super) fn moment(text: &str, now_ms: i64) -> Result<Timestamp, String> {
-    moment_in(&Local, text, now_ms)
+pub(super) fn moment(text: &str, now_us: i64) -> Result<Timestamp, String> {
+    moment_in(&Local, text, now_us)
 }
 
-fn moment_in<Z: TimeZone>(zone: &Z, text: &str, now_ms: i64) -> Result<Timestamp, String> {
+fn moment_in<Z: TimeZone>(zone: &Z, text: &str, now_us: i64) -> Result<Timestamp, String> {
     let bad = || format!("`{text}` is no moment: it looks like 18:00 or 2026-03-31T18:00");
-    let now = zone.timestamp_millis_opt(now_ms).single().ok_or_else(bad)?;
+    let now = zone.timestamp_micros(now_us).single().ok_or_else(bad)?;
     let found = if let Ok(time) = NaiveTime::parse_from_str(text, "%H:%M") {
         let today = now.date_naive();
         let tomorrow = today.checked_add_days(Days::new(1)).ok_or_else(bad)?;
@@ -28,21 +28,21 @@ fn moment_in<Z: TimeZone>(zone: &Z, text: &str, now_ms: i64) -> Result<Timestamp
             .into_iter()
             // A time that the clocks pass over on that day is none; of one that comes twice the first counts.
             .filter_map(|day| zone.from_local_datetime(&day.and_time(time)).earliest())
-            .find(|moment| moment.timestamp_millis() > now_ms)
-            .map(|moment| moment.timestamp_millis())
+            .find(|moment| moment.timestamp_micros() > now_us)
+            .map(|moment| moment.timestamp_micros())
     } else if let Ok(local) = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M") {
-        zone.from_local_datetime(&local).earliest().map(|moment| moment.timestamp_millis())
+        zone.from_local_datetime(&local).earliest().map(|moment| moment.timestamp_micros())
     } else {
-        DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_millis())
+        DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_micros())
     };
     let found = found.ok_or_else(bad)?;
-    if found > now_ms { Ok(Timestamp(found)) } else { Err(format!("`{text}` is over")) }
+    if found > now_us { Ok(Timestamp(found)) } else { Err(format!("`{text}` is over")) }
 }
 
 /// Reads a span such as `2h`, `30m`, `1d` or `1h 30m`, and gives its end.
-pub(super) fn after(text: &str, now_ms: i64) -> Result<Timestamp, String> {
+pub(super) fn after(text: &str, now_us: i64) -> Result<Timestamp, String> {
     let span = span(text).ok_or_else(|| format!("`{text}` is no span: it looks like 2h or 30m, at most a year"))?;
-    Ok(Timestamp(now_ms).after(span))
+    Ok(Timestamp(now_us).after(span))
 }
 
 fn span(text: &str) -> Option<Duration> {
@@ -75,11 +75,11 @@ mod tests {
     use super::*;
 
     /// 2026-03-31 12:00 in a zone two hours ahead.
-    const NOW: i64 = 1_774_951_200_000;
+    const NOW: i64 = 1_774_951_200_000_000;
 
     fn hours(text: &str) -> Result<f64, String> {
         let zone = FixedOffset::east_opt(2 * 3600).unwrap();
-        moment_in(&zone, text, NOW).map(|moment| (moment.0 - NOW) as f64 / 3_600_000.0)
+        moment_in(&zone, text, NOW).map(|moment| (moment.0 - NOW) as f64 / 3_600_000_000.0)
     }
 
     #[test]

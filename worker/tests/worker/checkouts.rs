@@ -311,3 +311,83 @@ async fn serve_as_of_old(path: PathBuf) -> String {
     });
     url
 }
+
+/// A server for git that ends with its test.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Daemon {
+    /// Serves everything below a folder, and gives the URL of that.
+    async fn start(folder: &std::path::Path) -> (Self, String) {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Itself, not through `git`, which would be killed in its place.
+        let path = std::process::Command::new("git").arg("--exec-path").output().unwrap().stdout;
+        let path = PathBuf::from(String::from_utf8(path).unwrap().trim());
+        let child = std::process::Command::new(path.join("git-daemon"))
+            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", "--log-destination=none"])
+            .args([format!("--port={port}"), format!("--base-path={}", folder.display())])
+            .arg(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let daemon = Self(child);
+        let mut looks = tokio::time::interval(std::time::Duration::from_millis(5));
+        let since = std::time::Instant::now();
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(since.elapsed() < crate::service::PATIENCE, "git daemon does not listen");
+            looks.tick().await;
+        }
+        (daemon, format!("git://127.0.0.1:{port}"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_repository_comes_over_the_network_once_for_all_builders() {
+    let world = World::start_with(|options| options.mirror_bytes_max = Some(1 << 30)).await;
+    let repository = Repository::create(world.path("far/lib"));
+    let revision = repository.commit("file", "one\n");
+    let (daemon, base) = Daemon::start(&world.path("far")).await;
+    let url = format!("{base}/lib");
+    let order = |builder: &str| {
+        let mut order = world.order(vec![checkout(CheckoutMethod::Fresh), script("show", "cat lib/file")]);
+        order.builder = builder.into();
+        with_source(&mut order, "lib", "lib", &url, &revision);
+        order
+    };
+    let ended = world.service.run(order("first")).await;
+    assert_eq!(ended.end(), "success: 2 steps", "{}", ended.log(0));
+    // The origin is gone, another builder has a folder of its own: everything comes from the mirror.
+    drop(daemon);
+    let ended = world.service.run(order("second")).await;
+    assert_eq!(ended.end(), "success: 2 steps", "{}", ended.log(0));
+    assert!(ended.log(1).ends_with("one\n"), "{}", ended.log(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_is_broken_costs_a_fetch_and_no_build() {
+    let world = World::start_with(|options| options.mirror_bytes_max = Some(1 << 30)).await;
+    let repository = Repository::create(world.path("far/lib"));
+    let revision = repository.commit("file", "one\n");
+    let (_daemon, base) = Daemon::start(&world.path("far")).await;
+    let mirrors = world.path("worker/mirrors");
+    for builder in ["first", "second", "third"] {
+        let mut order = world.order(vec![checkout(CheckoutMethod::Fresh), script("show", "cat lib/file")]);
+        order.builder = builder.into();
+        with_source(&mut order, "lib", "lib", &format!("{base}/lib"), &revision);
+        let ended = world.service.run(order).await;
+        assert_eq!(ended.end(), "success: 2 steps", "{builder}: {}", ended.log(0));
+        for mirror in std::fs::read_dir(&mirrors).unwrap() {
+            // As a build may leave it: files where folders are.
+            let objects = mirror.unwrap().path().join("objects");
+            std::fs::remove_dir_all(&objects).unwrap();
+            std::fs::write(&objects, "").unwrap();
+        }
+    }
+}

@@ -69,6 +69,8 @@ async fn every_path_that_is_listed_is_there(kind: Kind) {
         let path = path.replace("{id or revision}", "1").replace("{id}", "1").replace("{step}", "1");
         let path = if path.contains("/repositories/") {
             path.replace("{name}", "core")
+        } else if path.contains("/workers/") {
+            path.replace("{name}", "local")
         } else {
             path.replace("{name}", "push")
         };

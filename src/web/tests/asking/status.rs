@@ -24,7 +24,7 @@ async fn the_status_says_what_is_broken_what_runs_and_what_waits(kind: Kind) {
               },
               "demo": false,
               "findings": [],
-              "head": 33,
+              "head": 34,
               "incidents": [
                 {
                   "branch": "main",
@@ -147,16 +147,24 @@ async fn the_status_says_what_is_broken_what_runs_and_what_waits(kind: Kind) {
               ],
               "workers": [
                 {
+                  "about": {
+                    "host": "",
+                    "protocol": 0,
+                    "version": ""
+                  },
                   "builds": [
                     2
                   ],
                   "connected": true,
+                  "holds": [],
                   "labels": {
                     "os": "linux"
                   },
                   "name": "local",
+                  "owner": null,
                   "since": "2026-11-24T11:02:11.000000Z",
-                  "slots": 1
+                  "slots": 1,
+                  "token": null
                 }
               ]
             }"#]],

@@ -1,8 +1,8 @@
-//! `gristmill worker`: the tokens by which workers join.
+//! `gristmill worker token`: the tokens by which workers join.
 
 use serde_json::{Value, json};
 
-use super::args::{TokenCommand, TokenNewArgs, WorkerArgs, WorkerCommand};
+use super::args::{TokenCommand, TokenNewArgs};
 use super::client::idempotency_key;
 use super::exit::{Exit, Failure};
 use super::force::person;
@@ -10,8 +10,7 @@ use super::run::Context;
 use super::terminal::clean;
 use super::view::List;
 
-pub(crate) async fn run(context: &Context, args: WorkerArgs) -> Result<Exit, Failure> {
-    let WorkerCommand::Token { command } = args.command;
+pub(crate) async fn run(context: &Context, command: TokenCommand) -> Result<Exit, Failure> {
     match command {
         TokenCommand::New(args) => new(context, args).await,
         TokenCommand::List => list(context).await,
@@ -104,7 +103,7 @@ mod tests {
             "id": "abcdefgh", "admits": {"kind": "worker", "worker": "arm"}, "made_at": "2026-11-24T14:02:11Z",
             "made_by": "ada\u{1b}[31m", "owner": "bob", "expires_at": "2027-02-22T14:02:11Z", "revoked_at": null,
         });
-        expect!["abcdefgh  worker arm, made 2026-11-24 by ada�[31m, owned by bob, until 2027-02-22"]
+        expect!["abcdefgh  worker arm, made 2026-11-24 by ada, owned by bob, until 2027-02-22"]
             .assert_eq(&told(&worker));
         let pool = json!({
             "id": "ijklmnop", "admits": {"kind": "pool", "pool": "big", "max": 40}, "made_at": "2026-11-24T14:02:11Z",
