@@ -243,6 +243,86 @@ async fn a_worker_that_lies_changes_nothing() {
     assert_eq!(world.builds().await, ["check success"]);
 }
 
+const SECRETIVE: &str = r#"
+repositories: {app: {git: FOLDER/app.git}}
+projects: {shop: {repositories: app}}
+secrets:
+  deploy-key: {file: FOLDER/deploy-key, projects: shop}
+builders:
+  check:
+    project: shop
+    source: app
+    secrets: {DEPLOY_KEY: deploy-key}
+    steps: [{run: 'true', name: act, artifacts: dist/**, logs: {config.log: config.log}}]
+schedulers: {again: {kind: force, build: [check]}}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_elsewhere_is_given_secrets_and_brings_followed_logs_and_files() {
+    let (world, _) = World::start_without_worker(SECRETIVE, &["app"]).await;
+    std::fs::write(world.file().parent().unwrap().join("deploy-key"), "hunter22-hunter22\n").unwrap();
+    let mut agent = world.worker("arm").await;
+    let other = world.worker("other").await;
+    world.force().await;
+    let order = agent.order().await;
+    agent.tell(order, 1, started()).await;
+    agent.tell(order, 2, json!({"report": "step-started", "step": 0})).await;
+    let lease = format!("{}/{}", order.build, order.epoch);
+    // Secrets: to whoever has the lease, and kept by nobody on the way.
+    let secrets = format!("secrets/{lease}/0");
+    let answer = agent.request(&secrets).send().await.unwrap();
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let given: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(given, json!({"answer": "given", "values": {"DEPLOY_KEY": "hunter22-hunter22"}}));
+    for (who, lease) in [(&other, lease.clone()), (&agent, format!("{}/{}", order.build, order.epoch + 1))] {
+        let (status, answer) = who.post(&format!("secrets/{lease}/0"), &json!({})).await;
+        assert_eq!((status, &answer["error"]), (410, &json!("fenced")), "{answer}");
+    }
+    // The log of the file that is followed is one of its own.
+    assert_eq!(agent.append(order, 0, 0, b"printed\n").await.0, 200);
+    let followed = zstd::bulk::compress(b"configured\n", 1).unwrap();
+    let piece = |log| agent.request(&format!("logs/{lease}/0?offset=0&length=11&log={log}")).body(followed.clone());
+    assert_eq!(piece(1).send().await.unwrap().text().await.unwrap(), r#"{"length":11}"#);
+    assert_eq!(piece(2).send().await.unwrap().status(), 400, "the step follows one file");
+    // A file goes on from where it ended, and counts when it is what it was said to be.
+    let digest = gristmill_model::Digest::of(b"hello\n");
+    let bring = async |offset: usize, bytes: &'static str| {
+        let path = format!("artifacts/{lease}?digest={digest}&total=6&offset={offset}");
+        let answer = agent.request(&path).body(bytes).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        (status, body["length"].as_u64())
+    };
+    let stored = json!({"report": "artifact-stored", "step": 0, "path": "dist/app.txt", "bytes": 6, "digest": digest});
+    agent.tell(order, 3, stored.clone()).await;
+    assert_eq!(bring(0, "").await, (200, Some(0)));
+    assert_eq!(bring(0, "jel").await, (200, Some(3)));
+    assert_eq!(bring(0, "jel").await, (409, Some(3)));
+    assert_eq!(bring(3, "lo\n").await, (409, Some(0)), "it is another file");
+    assert_eq!(bring(0, "hello\n").await, (200, Some(6)));
+    assert_eq!(bring(0, "hello\nand more").await.0, 400);
+    let nowhere = format!("artifacts/{lease}?digest=..%2F..%2Fetc&total=1&offset=0");
+    assert_eq!(agent.request(&nowhere).body("x").send().await.unwrap().status(), 400);
+    let too_long = vec![0; 1024 * 1024 + 1];
+    let path = format!("artifacts/{lease}?digest={digest}&total=6&offset=0");
+    assert_eq!(agent.request(&path).body(too_long).send().await.unwrap().status(), 413);
+    let foreign = other.request(&path).body("hello\n").send().await.unwrap();
+    assert_eq!(foreign.status(), 410);
+    let none = world.get(&format!("/api/v1/builds/{}/results", order.build)).await;
+    assert_eq!(none["artifacts"], json!([]), "a file that was not there when it was reported is none");
+    agent.tell(order, 4, stored).await;
+    agent.finish(order, 5).await;
+    world.settle().await;
+    let results = world.get(&format!("/api/v1/builds/{}/results", order.build)).await;
+    assert_eq!(results["logs"], json!([{"step": 0, "log": 1, "name": "config.log"}]));
+    let href = results["artifacts"][0]["href"].as_str().unwrap();
+    assert_eq!(world.http().get(world.url(href)).send().await.unwrap().text().await.unwrap(), "hello\n");
+    assert_eq!(world.log(BuildId(order.build), 0).await, "printed\n");
+    let path = format!("/api/v1/builds/{}/log?step=0&log=1", order.build);
+    assert_eq!(world.http().get(world.url(&path)).send().await.unwrap().text().await.unwrap(), "configured\n");
+    assert_eq!(agent.post(&secrets, &json!({})).await.0, 410, "a step that has ended is given nothing");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_without_measure_is_refused_before_it_comes_and_who_never_reads_harms_nobody() {
     let world = world().await;

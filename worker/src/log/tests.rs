@@ -1,5 +1,6 @@
 //! Whatever the chunks, and however often the service refuses, loses answers or takes half a piece: the same bytes.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::LogWriter;
-use crate::spool::{Begin, Outbox, Queue, Spooling};
+use crate::spool::{Begin, Outbox, Queue, SpoolLimits, Spooling, Spoolyard};
 use crate::uplink::{Carried, Uplink};
 use crate::{Backoff, Master};
 
@@ -160,6 +161,112 @@ proptest! {
             let head_length = printed.len() - missing - tail.len();
             prop_assert!(head.starts_with(&printed[..head_length]));
             prop_assert!(head.ends_with(b"gristmill: "));
+        }
+    }
+}
+
+/// A service that keeps several logs, and loses some of one while pieces of the others come.
+#[derive(Debug, Default)]
+struct Forgetful {
+    logs: Mutex<BTreeMap<u32, Vec<u8>>>,
+    /// After so many pieces so many bytes (in 256ths) of a log are left.
+    losses: Mutex<Vec<(usize, u32, u8)>>,
+    pieces: Mutex<usize>,
+}
+
+#[async_trait]
+impl Master for Forgetful {
+    async fn hello(&self, _hello: Hello) -> Result<Welcome, Refusal> {
+        Ok(Welcome { stop: Vec::new() })
+    }
+
+    async fn poll(&self, _worker: &WorkerName) -> Result<Vec<WorkerCommand>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    async fn report(&self, _worker: &WorkerName, _reports: Vec<Report>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn append_log(&self, _worker: &WorkerName, piece: LogAppend) -> Result<u64, Refusal> {
+        let mut logs = self.logs.lock().unwrap();
+        let mut pieces = self.pieces.lock().unwrap();
+        *pieces += 1;
+        self.losses.lock().unwrap().retain(|(after, log, left)| {
+            let is_due = *after == *pieces;
+            if is_due {
+                let log = logs.entry(*log).or_default();
+                log.truncate(log.len() * usize::from(*left) / 256);
+            }
+            !is_due
+        });
+        let log = logs.entry(piece.log.log).or_default();
+        if piece.offset != log.len() as u64 {
+            return Err(Refusal::Offset { length: log.len() as u64 });
+        }
+        log.extend(zstd::bulk::decompress(&piece.frame, FRAME_BYTES_MAX).unwrap());
+        Ok(log.len() as u64)
+    }
+}
+
+/// Writes pieces to several logs of a step, spooled on disk, and gives what the service has of each.
+async fn written_to_many(pieces: &[(u32, Vec<u8>)], losses: Vec<(usize, u32, u8)>) -> BTreeMap<u32, Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let spooling = Spooling::Disk(Spoolyard::new(folder.path().to_owned(), SpoolLimits::default()));
+    let master = Arc::new(Forgetful { losses: Mutex::new(losses), ..Forgetful::default() });
+    let held = Held { build: BuildId(1), epoch: 1 };
+    let backoff = Backoff { first: Duration::from_micros(10), longest: Duration::from_micros(10) };
+    let stop = CancellationToken::new();
+    let queue = Queue::begin(&spooling, Begin { build: held.build, epoch: held.epoch, steps: vec!["make".to_owned()] });
+    let outbox = Outbox::new(&queue);
+    let uplink = Uplink {
+        master: Arc::<Forgetful>::clone(&master),
+        worker: "linux".into(),
+        held,
+        backoff,
+        silent: stop.clone(),
+        stop,
+        queue,
+        left: None,
+    };
+    let carrying = tokio::spawn(uplink.carry());
+    let begin = |log| LogWriter::begin(outbox.clone(), 0, u64::MAX, "", Instant::now()).of(log);
+    let mut writers: Vec<LogWriter> = (0..3).map(begin).collect();
+    drop(outbox);
+    for (log, bytes) in pieces {
+        let writer = &mut writers[*log as usize];
+        writer.push(bytes, Instant::now());
+        writer.advance().await;
+        // As if they came one after the other.
+        tokio::task::yield_now().await;
+    }
+    // What is lost after the last piece of a log is lost: something more is said of each.
+    for writer in &mut writers {
+        writer.push(b"end", Instant::now());
+        writer.finish(true).await;
+    }
+    drop(writers);
+    assert_eq!(carrying.await.unwrap(), Carried::Delivered);
+    let logs = master.logs.lock().unwrap();
+    logs.clone()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn what_is_lost_of_one_log_of_a_step_is_said_again_and_nothing_twice_of_the_others(
+        pieces in proptest::collection::vec((0..3_u32, proptest::collection::vec(any::<u8>(), 1..50)), 1..30),
+        losses in proptest::collection::vec((1..30_usize, 0..3_u32, any::<u8>()), 0..3),
+    ) {
+        // A loss after the last piece of a log would be nobody's to notice.
+        let last = pieces.len();
+        let losses: Vec<_> = losses.into_iter().filter(|(after, ..)| *after <= last).collect();
+        let logs = runtime().block_on(written_to_many(&pieces, losses));
+        for log in 0..3 {
+            let printed: Vec<u8> =
+                pieces.iter().filter(|(of, _)| *of == log).flat_map(|(_, bytes)| bytes.clone()).chain(*b"end").collect();
+            prop_assert_eq!(&logs[&log], &printed, "log {}", log);
         }
     }
 }
