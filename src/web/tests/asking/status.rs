@@ -167,14 +167,6 @@ async fn the_status_says_what_is_broken_what_runs_and_what_waits(kind: Kind) {
                   "token": null
                 }
               ]
-            }"#]       },
-                  "name": "local",
-                  "owner": null,
-                  "since": "2026-11-24T11:02:11.000000Z",
-                  "slots": 1,
-                  "token": null
-                }
-              ]
             }"#]],
     )
     .await;
