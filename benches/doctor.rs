@@ -139,7 +139,7 @@ fn build(turn: &mut Turn, number: i64, offset: i64) {
     for (step, name) in (0..).zip(["checkout", "make"]) {
         turn.events.push(EventBody::StepStarted { build: id, step, name: name.to_owned() });
         let (outcome, summary) = (Outcome::Success, "exit code 0".to_owned());
-        turn.events.push(EventBody::StepFinished { build: id, step, outcome, cause: None, summary });
+        turn.events.push(EventBody::StepFinished { build: id, step, outcome, cause: None, summary, warnings: 0 });
     }
     let (outcome, summary) = (Outcome::Success, "2 steps".to_owned());
     turn.events.push(EventBody::BuildFinished { build: id, outcome, cause: None, summary, retry: false });

@@ -6,6 +6,7 @@
 //! [`web`] shows it all; [`cli`] is the command line, and [`demo`] its first run;
 //! [`service`] puts it all together; [`clock`] is the one place that asks what time it is.
 
+pub mod artifacts;
 pub mod chain;
 pub mod cli;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod leader;
 pub mod logs;
 #[doc(hidden)]
 pub mod seams;
+pub mod secrets;
 pub mod service;
 pub mod sources;
 pub mod store;

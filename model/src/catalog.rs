@@ -33,6 +33,8 @@ pub struct Catalog {
     pub routes: Vec<Route>,
     /// Where secrets are found; never their values.
     pub secrets: BTreeMap<SecretName, SecretSource>,
+    /// Which builds may have which secret; those that are not here, none may.
+    pub secret_scopes: BTreeMap<SecretName, SecretScope>,
     /// Where workers come from that exist only while they are needed; each is a pool of its name.
     pub providers: BTreeMap<PoolName, Provider>,
     /// How workers are cared for; the first that names a worker counts.
@@ -368,6 +370,46 @@ pub enum Recipient {
     Owners,
     /// A mail address or a channel.
     Address(String),
+}
+
+/// Which builds may have a secret.
+#[derive(Debug, Clone, Default)]
+pub struct SecretScope {
+    /// Those of these projects; `None` for all.
+    pub projects: Option<Vec<ProjectName>>,
+    /// Those for branches that these patterns accept; `None` for all.
+    pub branches: Option<Patterns>,
+}
+
+impl SecretScope {
+    /// Says whether a build may have the secret.
+    ///
+    /// # Errors
+    /// What keeps it from having it.
+    pub fn admits(&self, project: Option<&ProjectName>, branch: &str) -> Result<(), String> {
+        match (&self.projects, project) {
+            (Some(projects), Some(project)) if !projects.contains(project) => {
+                return Err(format!("builds of project {project} may not have it"));
+            }
+            (Some(_), None) => return Err("builds of no project may not have it".to_owned()),
+            _ => {}
+        }
+        match &self.branches {
+            Some(branches) if !branches.accepts(branch) => Err(format!("builds for `{branch}` may not have it")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Namespaces of refs that anybody who can propose a change can write to.
+const PROPOSALS: [&str; 5] =
+    ["refs/pull/", "refs/pull-requests/", "refs/merge-requests/", "refs/changes/", "refs/for/"];
+
+/// Says whether what is built was accepted into a repository by somebody who may. What is only proposed (a pull request, a
+/// merge request) may hold any command, and must not be given secrets.
+pub fn is_trusted(buildset: &crate::Buildset) -> bool {
+    let is_proposal = |branch: &str| PROPOSALS.iter().any(|prefix| branch.starts_with(prefix));
+    !is_proposal(&buildset.branch) && !buildset.stamps.values().any(|stamp| is_proposal(&stamp.branch))
 }
 
 /// Where a secret's value is found when it is needed.

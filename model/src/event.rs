@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery, DeliveryId,
-    Digest, Edge, Hold, HoldKind, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Pace, Rating,
-    Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects, Timestamp,
-    Token, TokenId, Transition, Verdict, Worker, WorkerName,
+    Artifact, Build, BuildId, BuilderName, Buildset, BuildsetId, CatalogHash, Cause, Change, ChangeId, Delivery,
+    DeliveryId, Digest, Edge, Hold, HoldKind, IncidentId, InstanceEpoch, LastIds, Message, MessageId, Outcome, Pace,
+    Rating, Recipe, RefName, RepositoryName, Request, RequestId, Revision, SchedulerName, Seq, StampSet, Suspects,
+    TestCase, Timestamp, Token, TokenId, Transition, Verdict, Worker, WorkerName,
 };
 
 /// One numbered fact.
@@ -193,6 +193,37 @@ pub enum EventBody {
         cause: Option<Cause>,
         /// One line on it.
         summary: String,
+        /// Lines of its output that are warnings.
+        #[serde(default)]
+        warnings: u64,
+    },
+    /// A step gave values out, for later steps and for people.
+    #[serde(rename = "step.outputs")]
+    StepOutputs {
+        /// Whose.
+        build: BuildId,
+        /// Which.
+        step: u32,
+        /// The values by name.
+        outputs: BTreeMap<String, String>,
+    },
+    /// A step reported what its tests came to.
+    #[serde(rename = "step.tested")]
+    StepTested {
+        /// Whose.
+        build: BuildId,
+        /// Which.
+        step: u32,
+        /// The number of the first of these tests in the step.
+        first: u32,
+        /// They.
+        tests: Vec<TestCase>,
+    },
+    /// A file of a build was kept.
+    #[serde(rename = "artifact.stored")]
+    ArtifactStored {
+        /// It.
+        artifact: Artifact,
     },
     /// A trigger step set a buildset off.
     #[serde(rename = "step.triggered")]
@@ -548,6 +579,9 @@ impl EventBody {
             Self::BuildStarted { .. } => "build.started",
             Self::StepStarted { .. } => "step.started",
             Self::StepFinished { .. } => "step.finished",
+            Self::StepOutputs { .. } => "step.outputs",
+            Self::StepTested { .. } => "step.tested",
+            Self::ArtifactStored { .. } => "artifact.stored",
             Self::StepTriggered { .. } => "step.triggered",
             Self::BuildResumable { .. } => "build.resumable",
             Self::BuildResumed { .. } => "build.resumed",

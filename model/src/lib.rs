@@ -5,7 +5,7 @@
 //! same in code, tables, URLs, pages and mails.
 //!
 //! Reading order: [`id`] and [`time`], [`outcome`], [`source`] (what moved), [`matching`] (which movements concern
-//! whom), [`catalog`] with [`recipe`] and [`graph`] (what is configured), [`build`] (what is made of it), [`reason`]
+//! whom), [`catalog`] with [`recipe`], [`step`] and [`graph`] (what is configured), [`build`] (what is made of it), [`reason`]
 //! (why), [`event`] (what happened), [`message`] (what is told), [`protocol`] (what a worker and the service say).
 
 pub mod build;
@@ -26,6 +26,7 @@ pub mod reason;
 pub mod recipe;
 pub mod requirement;
 pub mod source;
+pub mod step;
 pub mod time;
 pub mod worker;
 
@@ -42,5 +43,9 @@ pub use provider::*;
 pub use reason::{HeldWorker, NeedState, Reason, Verdict, VerdictKind, WorkerMiss};
 pub use recipe::*;
 pub use source::*;
+pub use step::{
+    Artifact, Circumstances, Engine, Isolation, Limits, SecretForm, SecretUse, SoFar, StepCondition, TestCase,
+    TestOutcome,
+};
 pub use time::Timestamp;
 pub use worker::*;

@@ -27,6 +27,8 @@ pub mod limit {
     pub const SUMMARY_BYTES_MAX: usize = 500;
     /// Reports in one request.
     pub const REPORTS_MAX: usize = 256;
+    /// Bytes of a request with reports: 200 tests with their messages, escaped, and room.
+    pub const REPORTS_BYTES_MAX: usize = 3 * 1024 * 1024;
 }
 
 /// A worker introduces itself.
@@ -176,6 +178,36 @@ pub enum ReportBody {
         cause: Option<Cause>,
         /// One line on it.
         summary: String,
+        /// Lines of its output that are warnings.
+        #[serde(default)]
+        warnings: u64,
+    },
+    /// A step that runs gave values out, before its end.
+    StepOutputs {
+        /// Which.
+        step: u32,
+        /// The values by name, within [`crate::step::limit`].
+        outputs: BTreeMap<String, String>,
+    },
+    /// A step that runs tested something, before its end.
+    StepTests {
+        /// Which.
+        step: u32,
+        /// The number of the first of them in the step.
+        first: u32,
+        /// What the tests came to, at most [`crate::step::limit::TESTS_AT_ONCE`].
+        tests: Vec<crate::TestCase>,
+    },
+    /// A file of a step that runs is with the service, before the step's end.
+    ArtifactStored {
+        /// Which step.
+        step: u32,
+        /// The file's path from the step's folder.
+        path: String,
+        /// Its bytes.
+        bytes: u64,
+        /// SHA-256 of its bytes.
+        digest: crate::Digest,
     },
     /// A trigger step was reached. The service starts the buildset; a waiting step goes on by [`WorkerCommand::Resume`].
     TriggerReached {
@@ -193,7 +225,7 @@ pub enum ReportBody {
     },
 }
 
-/// Which log of a build: one per step; `stdout` and `stderr` in order of arrival.
+/// Which log of a build: what a step prints, `stdout` and `stderr` in order of arrival, or a file that it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogAddress {
     /// The build.
@@ -202,6 +234,16 @@ pub struct LogAddress {
     pub epoch: i64,
     /// The step's number.
     pub step: u32,
+    /// Which of the step's logs: 0 is what it prints, the others are its followed files in the order of their names.
+    #[serde(default)]
+    pub log: u32,
+}
+
+impl LogAddress {
+    /// Names the log of what a step prints.
+    pub fn output(build: BuildId, epoch: i64, step: u32) -> Self {
+        Self { build, epoch, step, log: crate::StepRecipe::OUTPUT_LOG }
+    }
 }
 
 /// A piece of a log, compressed.
@@ -215,6 +257,49 @@ pub struct LogAppend {
     pub length: u32,
     /// One zstd frame.
     pub frame: Vec<u8>,
+}
+
+/// What the service answers to a worker that asks for a step's secrets.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Secrets {
+    /// Here they are.
+    Given {
+        /// The values by the names of their variables.
+        values: BTreeMap<String, String>,
+    },
+    /// The build may not have one of them, or it cannot be read; asking again changes nothing.
+    Denied {
+        /// Why, without any value.
+        why: String,
+    },
+}
+
+impl std::fmt::Debug for Secrets {
+    /// Names what there is; a value is never written anywhere.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Given { values } => f.debug_struct("Given").field("names", &values.keys()).finish_non_exhaustive(),
+            Self::Denied { why } => f.debug_struct("Denied").field("why", why).finish(),
+        }
+    }
+}
+
+/// A piece of a file on its way to the service's store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactPiece {
+    /// The build.
+    pub build: BuildId,
+    /// The lease's epoch.
+    pub epoch: i64,
+    /// SHA-256 of the whole file.
+    pub digest: crate::Digest,
+    /// Bytes of the whole file, at most [`crate::step::limit::ARTIFACT_BYTES_MAX`].
+    pub total: u64,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// It; at most [`crate::step::limit::ARTIFACT_PIECE_BYTES_MAX`]. Empty to ask how much is there.
+    pub bytes: Vec<u8>,
 }
 
 /// Why the service did not take what a worker said.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CodebaseName, Digest, Outcome, RepositoryName, SchedulerName};
+use crate::{
+    CodebaseName, Digest, Isolation, Limits, Outcome, RepositoryName, SchedulerName, SecretUse, StepCondition,
+};
 
 /// Everything about a builder that a build depends on. Stored once under its digest, so that a build that is running or
 /// waiting keeps its recipe when the configuration changes (S22).
@@ -30,12 +32,22 @@ pub struct Recipe {
     /// [`Recipe::ORPHAN_WINDOW`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orphan_window: Option<Duration>,
+    /// The secrets that its commands are given, by the name of the variable.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretUse>,
+    /// What its commands are kept in.
+    #[serde(default, skip_serializing_if = "Isolation::is_none")]
+    pub isolation: Isolation,
 }
 
 impl Recipe {
     /// How long a worker that is not heard of may go on with a build, unless the builder says otherwise: long enough for
     /// an upgrade of the service or a reboot of its machine.
     pub const ORPHAN_WINDOW: Duration = Duration::from_secs(300);
+    /// The same for a builder of whose builds two must never run: a deployment is rather started late.
+    pub const ORPHAN_WINDOW_EXCLUSIVE: Duration = Duration::from_secs(120);
+    /// The shortest that a builder may say: less than the rhythm of a worker's signs of life would end builds for nothing.
+    pub const ORPHAN_WINDOW_MIN: Duration = Duration::from_secs(60);
     /// The longest that a builder may say.
     pub const ORPHAN_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -82,6 +94,56 @@ pub struct StepRecipe {
     /// The folder it runs in, from the build's own folder.
     #[serde(default)]
     pub folder: String,
+    /// Whether it runs at all; without one it runs unless the build is halted.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<StepCondition>,
+    /// Files that are followed while it runs, as further logs of it: name → path from its folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logs: BTreeMap<String, String>,
+    /// Regular expressions; a line of output that one of them matches is a warning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The values that it writes to the file `$GRISTMILL_OUTPUT`, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// Patterns of the JUnit reports that it writes, from its folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub junit: Vec<String>,
+    /// Patterns of the files that are kept of it, from its folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<String>,
+    /// What it may use up.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+}
+
+impl StepRecipe {
+    /// The number of a step's log that holds what it prints; its followed files come after, in the order of their names.
+    pub const OUTPUT_LOG: u32 = 0;
+
+    /// Makes a step with nothing special about it.
+    pub fn new(name: impl Into<String>, action: StepAction) -> Self {
+        Self {
+            name: name.into(),
+            action,
+            rules: StepRules::default(),
+            timeouts: Timeouts::default(),
+            environment: BTreeMap::new(),
+            folder: String::new(),
+            condition: None,
+            logs: BTreeMap::new(),
+            warnings: Vec::new(),
+            outputs: Vec::new(),
+            junit: Vec::new(),
+            artifacts: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Gives the number of a followed file's log.
+    pub fn log_number(&self, name: &str) -> Option<u32> {
+        self.logs.keys().zip(Self::OUTPUT_LOG + 1..).find(|(known, _)| *known == name).map(|(_, number)| number)
+    }
 }
 
 /// What a step does.
@@ -253,13 +315,12 @@ mod tests {
 
     #[test]
     fn a_recipe_survives_the_journal() {
+        let action = StepAction::Run { command: Command::Script("exit 3".to_owned()) };
         let step = StepRecipe {
-            name: "test".to_owned(),
-            action: StepAction::Run { command: Command::Script("exit 3".to_owned()) },
             rules: StepRules { exit: [(3, Outcome::Warnings), (-1, Outcome::Failure)].into(), ..StepRules::default() },
-            timeouts: Timeouts::default(),
-            environment: BTreeMap::new(),
-            folder: String::new(),
+            condition: Some(StepCondition { outcome: crate::SoFar::Failure, ..StepCondition::default() }),
+            limits: Limits { memory: Some(1 << 30), ..Limits::default() },
+            ..StepRecipe::new("test", action)
         };
         let recipe = Recipe {
             sources: BTreeMap::new(),
@@ -273,5 +334,17 @@ mod tests {
         let event = EventBody::RecipeRecorded { digest: recipe.digest(), recipe };
         let json = serde_json::to_string(&event).expect("an event is plain data");
         assert_eq!(serde_json::from_str::<EventBody>(&json).expect("it reads back"), event);
+    }
+
+    #[test]
+    fn what_a_step_does_not_use_does_not_change_its_digest() {
+        let json = serde_json::to_string(&StepRecipe::new(
+            "checkout",
+            StepAction::Run { command: Command::Arguments(vec![]) },
+        ));
+        let json = json.expect("a step is plain data");
+        for word in ["if", "logs", "warnings", "outputs", "junit", "artifacts", "limits"] {
+            assert!(!json.contains(&format!("\"{word}\"")), "{json}");
+        }
     }
 }

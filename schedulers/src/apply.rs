@@ -32,6 +32,9 @@ impl State {
             | E::DeliveryRead { .. }
             | E::ReportRefused { .. }
             | E::WorkerAiling { .. }
+            | E::StepOutputs { .. }
+            | E::StepTested { .. }
+            | E::ArtifactStored { .. }
             | E::MessageDelivered { .. }
             | E::MessageClaimed { .. }
             | E::MessageDeferred { .. }

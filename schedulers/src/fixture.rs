@@ -114,14 +114,8 @@ impl World {
             wait: true,
             properties: BTreeMap::new(),
         });
-        let step = StepRecipe {
-            name: "step".to_owned(),
-            action: trigger.unwrap_or(StepAction::Checkout { method: Default::default() }),
-            rules: Default::default(),
-            timeouts: Default::default(),
-            environment: BTreeMap::new(),
-            folder: name.to_owned(),
-        };
+        let action = trigger.unwrap_or(StepAction::Checkout { method: Default::default() });
+        let step = StepRecipe { folder: name.to_owned(), ..StepRecipe::new("step", action) };
         let recipe = Recipe {
             sources,
             requires,

@@ -17,6 +17,7 @@ pub mod order;
 pub mod people;
 pub mod place;
 pub mod report;
+mod results;
 pub mod retention;
 pub mod round;
 pub mod settle;

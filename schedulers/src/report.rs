@@ -13,6 +13,7 @@ use crate::care;
 use crate::create::{self, Given};
 use crate::input::Denial;
 use crate::people;
+use crate::results;
 use crate::settle;
 use crate::standing;
 use crate::state::OpenBuild;
@@ -47,12 +48,17 @@ pub fn report(turn: &mut Turn<'_>, worker: &WorkerName, report: Report) -> Resul
             }
         }
         ReportBody::StepStarted { step } => step_started(turn, &open, step),
-        ReportBody::StepFinished { step, outcome, cause, summary } => {
+        ReportBody::StepFinished { step, outcome, cause, summary, warnings } => {
             step_started(turn, &open, step);
             if open.steps.get(&step).copied().flatten().is_none() {
-                turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary: summary.clone() });
+                turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary: summary.clone(), warnings });
                 leave_suspension(turn, &open, step, outcome, summary);
             }
+        }
+        ReportBody::StepOutputs { step, outputs } => results::outputs(turn, &open, step, outputs),
+        ReportBody::StepTests { step, first, tests } => results::tests(turn, &open, step, first, tests),
+        ReportBody::ArtifactStored { step, path, bytes, digest } => {
+            results::artifact(turn, &open, step, path, bytes, digest);
         }
         ReportBody::TriggerReached { step } => trigger_reached(turn, &open, step),
         ReportBody::Finished { outcome, cause, summary } => finished(turn, &open, outcome, cause, summary),
@@ -65,6 +71,9 @@ fn step_of(body: &ReportBody) -> Option<u32> {
     match body {
         ReportBody::StepStarted { step }
         | ReportBody::StepFinished { step, .. }
+        | ReportBody::StepOutputs { step, .. }
+        | ReportBody::StepTests { step, .. }
+        | ReportBody::ArtifactStored { step, .. }
         | ReportBody::TriggerReached { step } => Some(*step),
         ReportBody::Started | ReportBody::Finished { .. } => None,
     }
@@ -116,11 +125,18 @@ fn trigger_reached(turn: &mut Turn<'_>, open: &OpenBuild, step: u32) {
         Ok((buildset, false)) => {
             turn.emit(EventBody::StepTriggered { build, step, buildset, wait: false });
             let summary = format!("started buildset {buildset}");
-            turn.emit(EventBody::StepFinished { build, step, outcome: Outcome::Success, cause: None, summary });
+            turn.emit(EventBody::StepFinished {
+                build,
+                step,
+                outcome: Outcome::Success,
+                cause: None,
+                summary,
+                warnings: 0,
+            });
         }
         Err(summary) => {
             let (outcome, cause) = (Outcome::Failure, Some(Cause::Policy));
-            turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary: summary.clone() });
+            turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary: summary.clone(), warnings: 0 });
             if waits(turn, open, step) {
                 turn.emit(EventBody::BuildResumed { build, step: Some(step), outcome, summary });
             }
@@ -240,7 +256,7 @@ pub fn end(
     let build = open.build.id;
     for (step, _) in open.steps.iter().filter(|(_, ended)| ended.is_none()) {
         let summary = format!("the build ended: {summary}");
-        turn.emit(EventBody::StepFinished { build, step: *step, outcome, cause, summary });
+        turn.emit(EventBody::StepFinished { build, step: *step, outcome, cause, summary, warnings: 0 });
     }
     let origin = create::of_build(turn, &open.build).map(|(buildset, recipe)| (buildset.clone(), recipe.clone()));
     turn.emit(EventBody::BuildFinished { build, outcome, cause, summary, retry });

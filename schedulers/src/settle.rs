@@ -105,7 +105,7 @@ fn wake_parent(turn: &mut Turn<'_>, buildset: &Buildset, outcome: Outcome) {
     if waits {
         let cause = (!outcome.is_good()).then_some(Cause::Dependency);
         let summary = triggered_summary(buildset.id, outcome);
-        turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary });
+        turn.emit(EventBody::StepFinished { build, step, outcome, cause, summary, warnings: 0 });
         turn.emit(EventBody::BuildResumable { build });
     }
 }

@@ -155,12 +155,15 @@ impl Narrator {
             E::BuildStarted { build }
             | E::StepStarted { build, .. }
             | E::StepFinished { build, .. }
+            | E::StepOutputs { build, .. }
+            | E::StepTested { build, .. }
             | E::StepTriggered { build, .. }
             | E::BuildResumable { build }
             | E::BuildResumed { build, .. }
             | E::BuildCancelAsked { build, .. }
             | E::BuildFinished { build, .. }
             | E::ReportRefused { build, .. } => self.of_build(*build),
+            E::ArtifactStored { artifact } => self.of_build(artifact.build),
             E::BuilderTurned { builder, branch, build, .. } | E::IncidentOpened { builder, branch, build, .. } => {
                 Subject { builder: Some(builder.clone()), branch: Some(branch.clone()), ..self.of_build(*build) }
             }
@@ -261,6 +264,13 @@ impl Narrator {
             E::StepFinished { build, step, outcome, summary, .. } if self.detail >= Detail::More => {
                 let sign = self.look.sign(outcome.as_str());
                 new(format!("{sign} build {build}  step {step} {outcome}  {}", clip(summary, TITLE_WIDTH)))
+            }
+            E::ArtifactStored { artifact } if self.detail >= Detail::More => {
+                let name = clip(&artifact.path, TITLE_WIDTH);
+                new(format!(
+                    "  build {}  step {} kept {name} ({} bytes)",
+                    artifact.build, artifact.step, artifact.bytes
+                ))
             }
             E::StepTriggered { build, step, buildset, wait } => {
                 let then = if *wait { "and waits for it" } else { "and goes on" };

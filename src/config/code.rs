@@ -178,6 +178,9 @@ codes! {
     NOT_TRIGGERABLE = "G2112",
         "A trigger step starts a scheduler of kind `triggerable`, and nothing else. Give what it should build a \
          scheduler of that kind.";
+    SECRET_NOT_FOR_BUILDS = "G2113",
+        "Passwords of mail servers and keys of repositories are no business of any build. So a secret is given to \
+         builders only if the place where it is defined says which: `projects`, `branches`, or both.";
     EMPTY = "G2120", "Something is there but has nothing in it, and so could never do anything.";
     NAME_TAKEN = "G2121", "Two things would have the same name, and could not be told apart on pages and in mails.";
     WRONG_FIELD = "G2122",

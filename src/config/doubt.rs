@@ -10,7 +10,8 @@ use super::raw::{RawBuilder, RawScheduler};
 use super::resolve::{Noun, Resolver};
 
 /// Labels whose values are known only to the worker itself, and which are not compared here.
-const FOUND_OUT: [&str; 3] = ["cores", "memory", "kernel"];
+const FOUND_OUT: [&str; 6] =
+    ["cores", "memory", "kernel", "isolation.bubblewrap", "isolation.docker", "isolation.podman"];
 
 /// Warns of builders that cannot run or are never built, of schedulers that nobody starts, and of what nothing uses.
 pub(super) fn warn(resolver: &mut Resolver<'_>, catalog: &Catalog) {

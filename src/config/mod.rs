@@ -18,6 +18,7 @@ mod load;
 mod matrix;
 mod nearest;
 mod raw;
+mod raw_steps;
 mod render;
 mod resolve;
 mod scalar;

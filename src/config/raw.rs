@@ -2,29 +2,20 @@
 //!
 //! This is the one description of the keys: the reader and the JSON Schema are both made of it.
 
-use gristmill_model::{CheckoutMethod, Condition, Forge, NeedMode, OnFailure, OnWarnings, Outcome};
+use gristmill_model::{Condition, Forge, NeedMode};
 
-use super::scalar::{Scalar, Script, Text, Time};
+use super::scalar::{Scalar, Text, Time};
 use super::shape::{Entries, Named, OneOrMany, Word, either, kinds, shape, words};
 use super::span::Located;
 
+pub(super) use super::raw_steps::*;
+
 words!(Forge as "a kind of forge" { "github" => Self::Github, "generic" => Self::Generic });
 words!(FirstSight as "a choice for `first-sight`" { "record" => Self::Record, "build" => Self::Build });
-words!(CheckoutMethod as "a method of checkout" {
-    "incremental" => Self::Incremental, "clean" => Self::Clean, "fresh" => Self::Fresh,
-});
-words!(OnFailure as "a choice for `on-failure`" {
-    "halt" => Self::Halt, "continue" => Self::Continue, "warn" => Self::Warn, "ignore" => Self::Ignore,
-});
-words!(OnWarnings as "a choice for `on-warnings`" { "warn" => Self::Warn, "fail" => Self::Fail, "ignore" => Self::Ignore });
 words!(Condition as "a condition" {
     "success" => Self::Success, "failure" => Self::Failure, "finished" => Self::Finished,
 });
 words!(NeedMode as "a mode of needing" { "all" => Self::All, "any" => Self::Any });
-words!(Outcome as "an outcome that an exit code can have" {
-    "success" => Self::Success, "warnings" => Self::Warnings, "failure" => Self::Failure,
-    "skipped" => Self::Skipped, "exception" => Self::Exception, "retry" => Self::Retry,
-});
 words!(ParameterType as "a type of parameter" {
     "string" => Self::String, "integer" => Self::Integer, "boolean" => Self::Boolean, "choice" => Self::Choice,
 });
@@ -216,12 +207,16 @@ shape! {
 }
 
 shape! {
-    /// Where a secret's value is found when it is needed: one of the two.
+    /// Where a secret's value is found when it is needed (`env` or `file`), and which builds may have it.
     RawSecret as "a secret" {
         /// An environment variable of the service.
         may "env" => env: Text,
         /// A file; a newline at its end is dropped.
         may "file" => file: Text,
+        /// The projects whose builds may have it. Without `projects` and `branches` no build may.
+        may "projects" => projects: OneOrMany<Text>,
+        /// Patterns of the branches whose builds may have it. Without `projects` and `branches` no build may.
+        may "branches" => branches: OneOrMany<Text>,
     }
 }
 
@@ -254,6 +249,16 @@ shape! {
         must "steps" => steps: Vec<RawStepItem>,
         /// How often an attempt that ended for infrastructure reasons is repeated. Default: 2.
         may "retries" => retries: Located<i64>,
+        /// How long a worker that is not heard of may go on with a build before another one starts it. Default: 5m.
+        may "orphan-window" => orphan_window: Located<Time>,
+        /// Whether its work must never be done twice, as in a deployment: no retries, a window of 2m. Default: false.
+        may "exclusive" => exclusive: Located<bool>,
+        /// The secrets that its commands are given: variable → secret, or `{from, as}`.
+        may "secrets" => secrets: Entries<RawSecretUse>,
+        /// What its commands are kept in. Default: none.
+        may "isolation" => isolation: RawIsolation,
+        /// The container that its commands run in: an image, or `{image, engine, network}`.
+        may "container" => container: RawContainer,
     }
 }
 
@@ -290,90 +295,6 @@ either! {
     RawAxisValue as "a text" {
         Text => Value(Located<Scalar>),
         Map => Row(Entries<Located<Scalar>>),
-    }
-}
-
-either! {
-    /// One step: `checkout`, or a map with `checkout`, `run` or `trigger`.
-    RawStepItem as "a step: `checkout`, `run: …` or `trigger: …`" {
-        Text => Word(Text),
-        Map => Step(Box<RawStep>),
-    }
-}
-
-shape! {
-    /// One step.
-    RawStep as "a step" {
-        /// Brings the sources to their revisions; says what is kept of an earlier build's files.
-        may "checkout" => checkout: RawCheckout,
-        /// Runs a script (`sh -e`), or a program with arguments if it is a list.
-        may "run" => run: RawRun,
-        /// Starts a triggerable scheduler with this build's revisions.
-        may "trigger" => trigger: Text,
-        /// Its name. Default: from what it does.
-        may "name" => name: Text,
-        /// The folder it runs in, from the build's own folder.
-        may "folder" => folder: Text,
-        /// Environment variables over the builder's.
-        may "environment" => environment: Entries<Located<Scalar>>,
-        /// How long it may take: altogether, or `{idle, total, grace}`.
-        may "timeout" => timeout: RawTimeout,
-        /// What a failure means for the build. Default: halt.
-        may "on-failure" => on_failure: Word<OnFailure>,
-        /// What warnings mean for the build. Default: warn.
-        may "on-warnings" => on_warnings: Word<OnWarnings>,
-        /// Whether it runs even after the build has been halted. Default: false.
-        may "always" => always: Located<bool>,
-        /// Exit codes with a meaning of their own.
-        may "exit" => exit: Entries<Word<Outcome>>,
-        /// Whether a trigger step lasts until what it started is complete. Default: false.
-        may "wait" => wait: Located<bool>,
-        /// Properties that a trigger step hands over.
-        may "properties" => properties: Entries<Located<Scalar>>,
-    }
-}
-
-shape! {
-    /// What is kept of an earlier build's files.
-    RawCheckoutMap as "a checkout" {
-        /// The method: incremental keeps all, clean keeps ignored files, fresh keeps nothing.
-        may "method" => method: Word<CheckoutMethod>,
-    }
-}
-
-either! {
-    /// A method, or a map with it.
-    RawCheckout as "`incremental`, `clean` or `fresh`" {
-        Text => Method(Word<CheckoutMethod>),
-        Map => Map(RawCheckoutMap),
-    }
-}
-
-either! {
-    /// A script, or a program with its arguments.
-    RawRun as "a command as a text or a list" {
-        Text => Script(Located<Script>),
-        List => Arguments(Vec<Located<Scalar>>),
-    }
-}
-
-either! {
-    /// How long a step may take.
-    RawTimeout as "a duration such as `10m`, or `{idle, total, grace}`" {
-        Text => Total(Located<Time>),
-        Map => Full(RawTimeouts),
-    }
-}
-
-shape! {
-    /// How long a step may take.
-    RawTimeouts as "a timeout" {
-        /// Without any output. Default: 20m.
-        may "idle" => idle: Located<Time>,
-        /// Altogether. Default: 4h.
-        may "total" => total: Located<Time>,
-        /// Between TERM and KILL. Default: 10s.
-        may "grace" => grace: Located<Time>,
     }
 }
 

@@ -171,6 +171,63 @@ impl JsonSchema for Time {
     }
 }
 
+/// A number of bytes as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// Units of sizes, and how many bytes they are.
+const SIZE_UNITS: [(&str, u64); 9] = [
+    ("B", 1),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+impl Shape for Size {
+    fn what() -> &'static str {
+        "a size such as `512MiB`"
+    }
+
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let Content::Text { text, .. } = &*node.content else { return wrong_type(node, report) };
+        let size = parse_size(text);
+        if size.is_none() {
+            let message = format!("`{}` is not a size", text.chars().take(60).collect::<String>());
+            let help = "write a whole number with a unit: `512MiB`, `2GiB`, `500MB`";
+            report.say(code::BAD_NUMBER, node.span, message, "not a size", help);
+        }
+        size.map(Self)
+    }
+}
+
+/// Reads `512MiB`, `2 GB`.
+fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let unit = text[digits..].trim_start();
+    let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
+    text[..digits].parse::<u64>().ok()?.checked_mul(*bytes)
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A whole number with a unit (B, kB, MB, GB, TB, KiB, MiB, GiB, TiB): `512MiB`.",
+            "pattern": r"^\s*[0-9]+\s*([kMGT]?B|[KMGT]iB)\s*$",
+        })
+    }
+}
+
 /// A scalar of any kind, taken as the text that is written: for labels, variables, properties, defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scalar(pub(super) String);
@@ -268,6 +325,23 @@ mod tests {
             assert_eq!(plain_kind(text), None, "{text}");
         }
         assert_eq!((plain_kind("true"), plain_kind("False")), (Some("a boolean"), Some("a boolean")));
+    }
+
+    #[test]
+    fn sizes_need_a_unit() {
+        for (text, wanted) in [
+            ("512MiB", Some(512 << 20)),
+            ("2 GB", Some(2_000_000_000)),
+            ("0B", Some(0)),
+            ("5", None),
+            ("5mb", None),
+            ("-1MB", None),
+            ("1.5GB", None),
+            ("99999999999TiB", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_size(text), wanted, "{text}");
+        }
     }
 
     #[test]

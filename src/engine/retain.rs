@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gristmill_model::{BuildId, Catalog, Retention, Timestamp};
+use gristmill_model::{BuildId, Catalog, Digest, Retention, Timestamp};
 use gristmill_schedulers::Input;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::steady::Steady;
 use super::{Engine, EngineError};
+use crate::artifacts::Keep as _;
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::keeping::{KeepingError, files};
@@ -67,6 +68,9 @@ pub enum RetainError {
     /// The data folder.
     #[error("cannot look through the data folder")]
     Files(#[from] KeepingError),
+    /// The files that builds left.
+    #[error("cannot delete artifacts")]
+    Artifacts(#[source] std::io::Error),
     /// The engine.
     #[error("cannot tell what was deleted")]
     Engine(#[from] EngineError),
@@ -143,6 +147,9 @@ impl Retainer {
             let logs = self.logs().await;
             let logs = ran.note("logs", logs).unwrap_or(0);
             add(&mut ran.deleted, "log folders", logs);
+            let artifacts = self.artifacts().await;
+            let artifacts = ran.note("artifacts", artifacts).unwrap_or(0);
+            add(&mut ran.deleted, "artifact files", artifacts);
             add(&mut ran.deleted, "mirrors", self.mirrors(&catalog, rules));
             drop(held);
         }
@@ -182,6 +189,22 @@ impl Retainer {
         let gone = there.len() as u64;
         let logs = self.logs.clone();
         blocking(move || there.into_iter().try_for_each(|build| logs.delete(build))).await??;
+        Ok(gone)
+    }
+
+    /// Deletes kept files that no build has any more; young ones may be told of in a moment.
+    async fn artifacts(&self) -> Result<u64, RetainError> {
+        let store = self.logs.artifacts();
+        let listed = blocking(move || store.settled()).await?.map_err(RetainError::Artifacts)?;
+        let mut gone = 0;
+        for digests in listed.chunks(BUILDS_AT_ONCE) {
+            let known: BTreeSet<Digest> = self.store.reader().known_artifacts(digests).await?.into_iter().collect();
+            let free: Vec<Digest> = digests.iter().filter(|digest| !known.contains(*digest)).cloned().collect();
+            gone += free.len() as u64;
+            let store = self.logs.artifacts();
+            let deleted = blocking(move || free.iter().try_for_each(|digest| store.delete(digest))).await?;
+            deleted.map_err(RetainError::Artifacts)?;
+        }
         Ok(gone)
     }
 

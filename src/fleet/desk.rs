@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use gristmill_model::protocol::{Hello, LogAddress, LogAppend, Report, ReportBody, Welcome, limit};
+use gristmill_model::protocol::{
+    ArtifactPiece, Hello, LogAddress, LogAppend, Report, ReportBody, Secrets, Welcome, limit,
+};
 use gristmill_model::{BuildId, WorkerName};
 use gristmill_schedulers::input::Denial;
 use gristmill_schedulers::{Input, Reply, State};
 
 use super::mailbox::Given;
 use super::{Fleet, TooMany};
+use crate::artifacts::{Keep as _, KeepError};
 use crate::chain::chain;
 use crate::engine::{Engine, EngineError, Posted};
 use crate::logs::{AppendError, LogStore};
+use crate::secrets;
 
 /// What one poll waits for a command.
 pub const POLL: Duration = Duration::from_secs(30);
@@ -40,13 +44,20 @@ pub struct Desk {
 struct Lease {
     worker: WorkerName,
     epoch: i64,
-    /// How many steps the build has.
-    steps: u32,
+    /// How many logs each of the build's steps has: what it prints, and the files that it follows.
+    logs: Vec<usize>,
     /// Those that have begun and not ended.
     open: BTreeSet<u32>,
     /// Those that have ended.
     ended: BTreeSet<u32>,
     seen: Instant,
+}
+
+impl Lease {
+    /// Gives how many logs a step has; `None` if there is no such step.
+    fn logs_of(&self, step: u32) -> Option<usize> {
+        self.logs.get(usize::try_from(step).ok()?).copied()
+    }
 }
 
 /// Why a worker's request was not done.
@@ -59,7 +70,7 @@ pub enum Refused {
         /// Under which epoch.
         epoch: i64,
     },
-    /// The piece does not begin where the log ends.
+    /// The piece does not begin where the log or the file ends.
     Offset {
         /// Where it ends.
         length: u64,
@@ -119,6 +130,9 @@ impl Desk {
         // Submitted together, they usually share a turn; the inbox keeps their order.
         let mut answers = Vec::with_capacity(reports.len());
         for mut report in reports {
+            if self.is_unfounded(&report).await {
+                continue;
+            }
             let lease = leases.get(&report.build).filter(|lease| lease.epoch == report.epoch);
             if let Some(lease) = lease {
                 self.seal(&report, lease).await;
@@ -151,8 +165,8 @@ impl Desk {
         let (logs, build, epoch) = (self.logs.clone(), report.build, report.epoch);
         let seal = move || {
             for step in steps {
-                if let Err(problem) = logs.seal(LogAddress { build, epoch, step }) {
-                    tracing::error!("the log of build {build} step {step} is not safe: {}", chain(&problem));
+                if let Err(problem) = logs.seal_step(build, epoch, step) {
+                    tracing::error!("a log of build {build} step {step} is not safe: {}", chain(&problem));
                 }
             }
         };
@@ -163,11 +177,12 @@ impl Desk {
 
     /// Appends a piece to a log, and gives the log's length then.
     pub async fn append(&self, worker: &WorkerName, piece: LogAppend) -> Result<u64, Refused> {
-        let LogAddress { build, epoch, step } = piece.log;
+        let LogAddress { build, epoch, step, log } = piece.log;
         let fenced = Refused::Fenced { build, epoch };
         let lease = self.lease(worker, build, epoch).await?.ok_or_else(|| fenced.clone())?;
-        if step >= lease.steps {
-            return Err(Refused::Bad(format!("build {build} has no step {step}")));
+        let has = lease.logs_of(step).ok_or_else(|| Refused::Bad(format!("build {build} has no step {step}")))?;
+        if usize::try_from(log).is_ok_and(|log| log >= has) {
+            return Err(Refused::Bad(format!("step {step} of build {build} has no log {log}")));
         }
         let (logs, is_over) = (self.logs.clone(), lease.ended.contains(&step));
         let appended = tokio::task::spawn_blocking(move || match is_over {
@@ -185,6 +200,45 @@ impl Desk {
             }
             AppendError::Frame { .. } | AppendError::TooLong | AppendError::Over => Refused::Bad(problem.to_string()),
         })
+    }
+
+    /// Gives the secrets of a step that is about to run, or says why it gets none.
+    pub async fn secrets(
+        &self,
+        worker: &WorkerName,
+        build: BuildId,
+        epoch: i64,
+        step: u32,
+    ) -> Result<Secrets, Refused> {
+        let given = secrets::of_step(&self.engine, worker, build, epoch, step).await?;
+        given.ok_or(Refused::Fenced { build, epoch })
+    }
+
+    /// Appends a piece to a file, and gives how much of it is there then.
+    pub async fn append_artifact(&self, worker: &WorkerName, piece: ArtifactPiece) -> Result<u64, Refused> {
+        let ArtifactPiece { build, epoch, .. } = piece;
+        self.lease(worker, build, epoch).await?.ok_or(Refused::Fenced { build, epoch })?;
+        let store = self.logs.artifacts();
+        let kept = tokio::task::spawn_blocking(move || store.append(&piece)).await;
+        kept.map_err(|problem| Refused::NotNow(problem.to_string()))?.map_err(|problem| match problem {
+            KeepError::Offset { length } => Refused::Offset { length },
+            KeepError::Bad(_) => Refused::Bad(problem.to_string()),
+            KeepError::Io { .. } => {
+                tracing::error!("a piece of a file is not kept: {}", chain(&problem));
+                Refused::NotNow(chain(&problem))
+            }
+        })
+    }
+
+    /// Says whether a worker claims to have sent a file that is not here. It may go on; nothing is noted of it.
+    async fn is_unfounded(&self, report: &Report) -> bool {
+        let ReportBody::ArtifactStored { path, digest, .. } = &report.body else { return false };
+        let (store, digest) = (self.logs.artifacts(), digest.clone());
+        let has = tokio::task::spawn_blocking(move || store.has(&digest)).await.unwrap_or_default();
+        if !has {
+            tracing::error!(build.id = %report.build, path, "a worker says that it sent a file, and it is not here");
+        }
+        !has
     }
 
     /// Finds a lease, in memory if it was seen a moment ago.
@@ -250,7 +304,7 @@ fn lease_of(state: &State, worker: &WorkerName, build: BuildId, epoch: i64) -> O
     Some(Lease {
         worker: worker.clone(),
         epoch,
-        steps: u32::try_from(recipe.steps.len()).unwrap_or(u32::MAX),
+        logs: recipe.steps.iter().map(|step| step.logs.len() + 1).collect(),
         open: those(false),
         ended: those(true),
         seen: Instant::now(),

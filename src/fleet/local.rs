@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use gristmill_model::WorkerName;
-use gristmill_model::protocol::{Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
+use gristmill_model::protocol::{ArtifactPiece, Hello, LogAppend, Refusal, Report, Secrets, Welcome, WorkerCommand};
+use gristmill_model::{BuildId, WorkerName};
 use gristmill_worker::Master;
 
 use super::desk::{Desk, Refused};
@@ -44,6 +44,14 @@ impl Master for LocalMaster {
 
     async fn append_log(&self, worker: &WorkerName, piece: LogAppend) -> Result<u64, Refusal> {
         Ok(self.desk.append(worker, piece).await?)
+    }
+
+    async fn secrets(&self, worker: &WorkerName, build: BuildId, epoch: i64, step: u32) -> Result<Secrets, Refusal> {
+        Ok(self.desk.secrets(worker, build, epoch, step).await?)
+    }
+
+    async fn append_artifact(&self, worker: &WorkerName, piece: ArtifactPiece) -> Result<u64, Refusal> {
+        Ok(self.desk.append_artifact(worker, piece).await?)
     }
 }
 

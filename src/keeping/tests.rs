@@ -120,7 +120,7 @@ async fn logs_of_builds_that_the_database_does_not_know_are_left_out() {
     let logs = LogStore::new(place.data().join("logs"));
     let text = b"turning\n";
     let frame = zstd::bulk::compress(text, 1).unwrap();
-    let log = LogAddress { build: BuildId(7), epoch: 1, step: 0 };
+    let log = LogAddress::output(BuildId(7), 1, 0);
     logs.append(&LogAppend { log, offset: 0, length: 8, frame }).unwrap();
     let manifest = place.backup("backup").await.unwrap();
     let names: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();

@@ -38,8 +38,8 @@ pub struct Problem {
 pub struct Kept {
     folder: PathBuf,
     build: i64,
-    /// Epoch and step of each log.
-    logs: Vec<(i64, i64)>,
+    /// Epoch and step of each log, and which of the step's logs it is.
+    logs: Vec<(i64, i64, u32)>,
 }
 
 /// Lists the numbers of the folders that logs are in, newest first: the builds of a folder are `1000 × number` and on.
@@ -62,8 +62,9 @@ pub fn list_kept(logs: &Path, folder: i64) -> io::Result<Vec<Kept>> {
         let Ok(build) = name.parse() else { continue };
         let names = entries(&path)?;
         let logs = names.iter().filter_map(|(_, name)| {
-            let (epoch, step) = name.strip_suffix(".log")?.split_once('-')?;
-            Some((epoch.parse().ok()?, step.parse().ok()?))
+            let (epoch, rest) = name.strip_suffix(".log")?.split_once('-')?;
+            let (step, log) = rest.split_once('-').unwrap_or((rest, "0"));
+            Some((epoch.parse().ok()?, step.parse().ok()?, log.parse().ok()?))
         });
         kept.push(Kept { build, logs: logs.collect(), folder: path });
     }
@@ -107,15 +108,20 @@ pub fn look(kept: &[Kept], known: &BTreeMap<i64, Known>, closely: Closely) -> io
         if known.is_retired {
             continue;
         }
-        for (epoch, step) in logs {
-            let called = format!("the log of step {step} of build {build}");
+        for (epoch, step, log) in logs {
+            let (which, suffix) = match log {
+                0 => ("the log".to_owned(), String::new()),
+                log => (format!("log {log}"), format!("-{log}")),
+            };
+            let called = format!("{which} of step {step} of build {build}");
             if *epoch != known.epoch {
                 say(format!("{called} is of epoch {epoch}, and the build is of epoch {}", known.epoch));
             } else if !known.is_whole {
                 // Its end comes yet, or never will.
             } else if known.last_step.is_none_or(|last| *step > last) {
                 say(format!("{called} is there, and the build began no such step"));
-            } else if let Some(problem) = look_at(&folder.join(format!("{epoch}-{step}")), closely.every_byte)? {
+            } else if let Some(problem) = look_at(&folder.join(format!("{epoch}-{step}{suffix}")), closely.every_byte)?
+            {
                 say(format!("{called} {problem}"));
             }
         }
@@ -187,7 +193,7 @@ mod tests {
     fn check(known: &[(i64, Known)], damage: impl FnOnce(&Path), wanted: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
         let logs = LogStore::new(folder.path());
-        let log = LogAddress { build: BuildId(2007), epoch: 1, step: 0 };
+        let log = LogAddress::output(BuildId(2007), 1, 0);
         let mut offset = 0;
         for text in ["one\ntwo\n", "three\n"] {
             let frame = zstd::bulk::compress(text.as_bytes(), 1).unwrap();

@@ -1,6 +1,7 @@
 //! What steps print: append-only, compressed as it came from the worker, addressed by line and by byte, outside SQL.
 //!
-//! Per log two files under `<build / 1000>/<build>/`: `<epoch>-<step>.log` holds the workers' zstd frames one after the
+//! Per log two files under `<build / 1000>/<build>/`: `<epoch>-<step>.log` (or `<epoch>-<step>-<log>.log` of a file that
+//! the step followed) holds the workers' zstd frames one after the
 //! other (so `zstdcat` reads it), `<epoch>-<step>.idx` one record per frame ([`index`]), by which any line and any byte
 //! of a log of any size is found without reading what lies before it. The index can always be made again from the log.
 //!

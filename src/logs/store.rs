@@ -10,13 +10,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gristmill_model::BuildId;
 use gristmill_model::protocol::limit::{FRAME_BYTES_MAX, LOG_BYTES_MAX};
 use gristmill_model::protocol::{LogAddress, LogAppend};
+use gristmill_model::{BuildId, StepRecipe};
 use tokio::sync::watch;
 
 use super::errors::Scan;
 use super::index::{self, Ends, Files, RECORD_BYTES};
+use crate::artifacts::ArtifactStore;
 use crate::chain::chain;
 
 /// Logs whose files are kept open; two file descriptors each.
@@ -202,8 +203,9 @@ impl LogStore {
             let mut unsafe_logs = lock(&self.shared.unsafe_logs);
             unsafe_logs.count += 1;
             if unsafe_logs.named.len() < UNSAFE_NAMED_MAX {
-                let LogAddress { build, step, .. } = address;
-                unsafe_logs.named.push(format!("the log of step {step} of build {build}: {}", chain(problem)));
+                let LogAddress { build, step, log, .. } = address;
+                let which = if log == StepRecipe::OUTPUT_LOG { "the log".to_owned() } else { format!("log {log}") };
+                unsafe_logs.named.push(format!("{which} of step {step} of build {build}: {}", chain(problem)));
             }
         })
     }
@@ -222,6 +224,17 @@ impl LogStore {
         drop(log);
         self.forget(address);
         Ok(())
+    }
+
+    /// Makes all logs of a step durable, when it has ended.
+    ///
+    /// # Errors
+    /// If the disk does not take one of them; see [`LogStore::seal`].
+    pub fn seal_step(&self, build: BuildId, epoch: i64, step: u32) -> Result<(), AppendError> {
+        let followed_max = u32::try_from(gristmill_model::step::limit::LOGS_MAX).unwrap_or(u32::MAX);
+        // One that the disk does not take keeps no other one from it.
+        let seal = |log| self.seal(LogAddress { log, ..LogAddress::output(build, epoch, step) });
+        (0..=followed_max).map(seal).fold(Ok(()), Result::and)
     }
 
     /// Makes the names above a log durable: those of its files, of its build's folder, and, when that may be new, of the
@@ -260,7 +273,7 @@ impl LogStore {
     /// If they cannot be deleted.
     pub fn delete(&self, build: BuildId) -> Result<(), ReadError> {
         lock(&self.shared.open).logs.retain(|address, _| address.build != build);
-        let folder = self.folder_of(LogAddress { build, epoch: 0, step: 0 });
+        let folder = self.folder_of(LogAddress::output(build, 0, 0));
         match std::fs::remove_dir_all(&folder) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ReadError { path: folder, source }),
             _ => {}
@@ -352,13 +365,20 @@ impl LogStore {
         &self.shared.folder
     }
 
+    /// Gives the store of the files that builds leave behind, which is beside that of the logs.
+    pub fn artifacts(&self) -> ArtifactStore {
+        ArtifactStore::beside(&self.shared.folder)
+    }
+
     fn folder_of(&self, address: LogAddress) -> PathBuf {
         let build = address.build.0;
         self.shared.folder.join((build / 1000).to_string()).join(build.to_string())
     }
 
     pub(super) fn path(&self, address: LogAddress, kind: &str) -> PathBuf {
-        self.folder_of(address).join(format!("{}-{}.{kind}", address.epoch, address.step))
+        let LogAddress { epoch, step, log, .. } = address;
+        let number = if log == 0 { String::new() } else { format!("-{log}") };
+        self.folder_of(address).join(format!("{epoch}-{step}{number}.{kind}"))
     }
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::read::LINE_BYTES_MAX;
 use super::{AppendError, LogStore};
 
-const LOG: LogAddress = LogAddress { build: BuildId(10_427), epoch: 1, step: 0 };
+const LOG: LogAddress = LogAddress { build: BuildId(10_427), epoch: 1, step: 0, log: 0 };
 
 fn piece(offset: usize, text: &[u8]) -> LogAppend {
     let frame = zstd::bulk::compress(text, 3).expect("memory compresses");

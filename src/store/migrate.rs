@@ -39,6 +39,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(5, "workers"),
     migration!(6, "unread"),
     migration!(7, "care"),
+    migration!(8, "steps"),
 ];
 
 const CREATE_VERSIONS: Text = Text::Each {

@@ -10,5 +10,6 @@ mod hostile;
 mod keeping;
 mod masters;
 mod push;
+mod steps;
 mod telling;
 mod workers;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use gristmill_model::protocol::{BuildOrder, Hello, LogAppend, Refusal, Report, ReportBody, Welcome, WorkerCommand};
-use gristmill_model::{BuildId, Command, Recipe, StepAction, StepRecipe, StepRules, Timeouts, Timestamp, WorkerName};
+use gristmill_model::{BuildId, Command, Recipe, StepAction, StepRecipe, Timestamp, WorkerName};
 use gristmill_worker::{Master, Options};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -64,14 +64,7 @@ impl Counter {
 }
 
 fn order(build: i64) -> BuildOrder {
-    let step = StepRecipe {
-        name: "check".to_owned(),
-        action: StepAction::Run { command: Command::Script("true".to_owned()) },
-        rules: StepRules::default(),
-        timeouts: Timeouts::default(),
-        environment: BTreeMap::new(),
-        folder: String::new(),
-    };
+    let step = StepRecipe::new("check", StepAction::Run { command: Command::Script("true".to_owned()) });
     let recipe = Recipe {
         sources: BTreeMap::new(),
         requires: BTreeMap::new(),

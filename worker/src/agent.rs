@@ -20,14 +20,14 @@ use crate::build::{self, Shared};
 use crate::checkout::{Mirrors, write_settings};
 use crate::conclude::StepResult;
 use crate::controls::Controls;
-use crate::executor::Processes;
 use crate::executor::sweep::{Marked, sweep};
+use crate::isolation::Isolated;
 use crate::lease::{Heard, Witness, silence};
 use crate::master::{BEAT_EVERY, POLL_SECONDS_MAX};
 use crate::spool::{Begin, Mark, Outbox, Queue, Recovered, Spooling, Spoolyard, recover};
 use crate::uplink::{Carried, Uplink};
 use crate::workspace::{LOOK_EVERY, Workspaces};
-use crate::{Master, Options, labels, tools};
+use crate::{Master, Options, labels, steps, tools};
 
 /// Ended leases that are remembered, so that a command for one that comes late starts nothing.
 const ENDED_MAX: usize = 4096;
@@ -96,24 +96,28 @@ impl Worker {
         if count > 0 {
             tracing::warn!(worker.name = %options.name, count, "killed {count} processes of an earlier run");
         }
+        steps::clear(&folder.path);
         let (spooling, left) = open_spool(&options, &folder.path).await?;
         let stop = stop.child_token();
         let heard = Heard::new();
         let mirrors = options.mirror_bytes_max.map(|bytes_max| Mirrors::new(folder.path.join("mirrors"), bytes_max));
         let tools = if options.finds_tools { tools::detect(&options.environment).await } else { BTreeMap::new() };
+        let master: Arc<dyn Master> = Arc::new(Witness { master, heard: Arc::clone(&heard) });
         let shared = Shared {
-            executor: Arc::new(Processes),
+            executor: Arc::new(Isolated::new(folder.token.clone())),
+            master: Arc::clone(&master),
+            worker: options.name.clone(),
             workspaces: Workspaces::new(folder.path.join("workspaces")),
             environment: options.environment.clone(),
             log_bytes_max: options.log_bytes_max,
             disk_bytes_min: options.disk_bytes_min,
             data: folder.path.clone(),
             token: folder.token.clone(),
-            heard: Arc::clone(&heard),
+            heard,
             mirrors: mirrors.map(Arc::new),
         };
         let agent = Agent {
-            master: Arc::new(Witness { master, heard }),
+            master,
             options,
             shared: Arc::new(shared),
             tools,

@@ -1,23 +1,33 @@
 //! Runs one build order, from its first step to its end.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_model::protocol::{BuildOrder, ReportBody};
-use gristmill_model::{Cause, CheckoutMethod, Command, Outcome, SchedulerName, StepAction, StepRecipe, Timeouts};
+use gristmill_model::step::limit::ARTIFACTS_MAX;
+use gristmill_model::{
+    Cause, CheckoutMethod, Command, Outcome, SchedulerName, StepAction, StepRecipe, Timeouts, WorkerName,
+};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::LogWriter;
+use crate::artifacts::gather::gather;
+use crate::artifacts::upload::{UploadError, Uploaded, upload};
 use crate::checkout::{Git, Mirrors, checkout};
 use crate::conclude::{Conclusion, StepResult, conclude, cut, one_line, say};
 use crate::controls::Controls;
 use crate::environment;
 use crate::executor::sweep::{Marked, last_pid, sweep};
-use crate::executor::{Executor, ExecutorError, StepEnd, StepOrder};
+use crate::executor::{Apart, Executor, ExecutorError, StepEnd, StepOrder};
 use crate::lease::{self, Heard};
+use crate::secrets::{self, Masker, NoSecrets};
 use crate::spool::Outbox;
+use crate::steps::follow::{Followed, follow};
+use crate::steps::{self, Scratch, Work};
 use crate::workspace::{PathError, Workspace, Workspaces, folder_for_step};
+use crate::{LogWriter, Master};
 
 /// How long a step may take that runs because it always does, in a build that somebody has cancelled.
 const AFTER_CANCEL_MAX: Duration = Duration::from_secs(5 * 60);
@@ -31,8 +41,12 @@ const HEADING_BYTES_MAX: usize = 4096;
 /// What all builds of a worker share.
 pub(crate) struct Shared {
     pub(crate) executor: Arc<dyn Executor>,
+    /// Asked for what a step needs and no order says.
+    pub(crate) master: Arc<dyn Master>,
+    /// The worker's name.
+    pub(crate) worker: WorkerName,
     pub(crate) workspaces: Workspaces,
-    pub(crate) environment: std::collections::BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     pub(crate) log_bytes_max: u64,
     pub(crate) disk_bytes_min: u64,
     /// The worker's own folder.
@@ -55,6 +69,8 @@ pub(crate) async fn run(shared: Arc<Shared>, order: BuildOrder, controls: Arc<Co
         outbox,
         pending: vec![ReportBody::Started],
         results: Vec::new(),
+        artifacts: 0,
+        outputs: BTreeMap::new(),
         log: None,
         workspace: None,
         processes: None,
@@ -88,6 +104,10 @@ struct Build<'a> {
     pending: Vec<ReportBody>,
     /// The steps that ran, by their numbers.
     results: Vec<(usize, StepResult)>,
+    /// How many files are kept of them.
+    artifacts: usize,
+    /// What they gave out for later ones.
+    outputs: BTreeMap<String, String>,
     log: Option<OpenLog>,
     /// Taken by the first step that needs it.
     workspace: Option<Workspace>,
@@ -106,7 +126,7 @@ impl Build<'_> {
             // Looked at once: a wish that comes after this ends the step.
             self.is_after_cancel = self.controls.cancelled_by().is_some();
             is_halted |= self.is_after_cancel;
-            if is_halted && !step.rules.always {
+            if !steps::considers(step, is_halted, self.is_after_cancel) {
                 continue;
             }
             self.look_at_lease();
@@ -116,10 +136,14 @@ impl Build<'_> {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             self.pending.push(ReportBody::StepStarted { step: number });
             self.send_pending().await;
-            let result = if self.confirm().await { self.run_step(number, step).await } else { self.stopped() };
-            let StepResult { outcome, cause, summary, .. } = result.clone();
+            let result = match steps::unmet(step, order, &self.outputs, self.conclude().outcome) {
+                Some(why) => StepResult::skipped(why),
+                None if self.confirm().await => self.run_step(number, step).await,
+                None => self.stopped(),
+            };
+            let StepResult { outcome, cause, summary, warnings, .. } = result.clone();
             is_halted |= step.rules.effect_of(outcome).1;
-            self.pending.push(ReportBody::StepFinished { step: number, outcome, cause, summary });
+            self.pending.push(ReportBody::StepFinished { step: number, outcome, cause, summary, warnings });
             self.results.push((index, result));
         }
     }
@@ -245,18 +269,28 @@ impl Build<'_> {
 
     async fn run_command(&mut self, number: u32, step: &StepRecipe, command: &Command) -> StepResult {
         let mut log = self.begin_log(number, &heading(command));
-        let folder = match self.folder().and_then(|root| folder_for_step(&root, &step.folder)) {
-            Ok(folder) => folder,
+        let placed = self.folder().and_then(|root| folder_for_step(&root, &step.folder).map(|folder| (root, folder)));
+        let (workspace, folder) = match placed {
+            Ok(placed) => placed,
             Err(error) => return self.end_log(log, path_trouble(&error)),
         };
         self.note_processes();
-        let step_order = StepOrder {
-            command: command.clone(),
-            folder,
-            environment: self.environment(step),
-            timeouts: self.timeouts(step),
+        let (work, environment) = match self.begin_work(number, step, &folder).await {
+            Ok(begun) => begun,
+            Err(result) => return self.end_log(log, result),
         };
-        let end = self.shared.executor.run(&step_order, &mut log, &self.controls.stop(self.is_after_cancel)).await;
+        let apart = self.apart(&work, &workspace, &environment);
+        let (command, timeouts) = (command.clone(), self.timeouts(step));
+        let step_order = StepOrder { command, folder, environment, timeouts, limits: step.limits, apart };
+        log.look_through(work.lens(&step.warnings));
+        let (followed, over) = (self.followed(number, step, &work), CancellationToken::new());
+        let run = async {
+            let stop = self.controls.stop(self.is_after_cancel);
+            let end = self.shared.executor.run(&step_order, &mut log, &stop).await;
+            over.cancel();
+            end
+        };
+        let (end, ()) = tokio::join!(run, follow(followed, over.clone()));
         let result = match end {
             Ok(StepEnd::Stopped) => self.stopped(),
             Ok(end) => {
@@ -272,7 +306,126 @@ impl Build<'_> {
             }
             Err(error) => spawn_trouble(&error, step),
         };
+        let result = self.collect(work, result, &mut log).await;
+        if result.outcome != Outcome::Cancelled {
+            self.keep_files(number, step, &step_order.folder, &mut log).await;
+        }
         self.end_log(log, result)
+    }
+
+    /// Makes what the step needs besides its workspace, and the environment that says where it is.
+    async fn begin_work(
+        &mut self,
+        number: u32,
+        step: &StepRecipe,
+        folder: &Path,
+    ) -> Result<(Work, BTreeMap<String, String>), StepResult> {
+        let failed = |error: std::io::Error| StepResult::broken(format!("cannot make the step's own folder: {error}"));
+        let recipe = &self.order.recipe;
+        let scratch = match Work::needs_scratch(step, recipe) {
+            true => Some(Scratch::make(&self.shared.data, &self.lease, number).map_err(failed)?),
+            false => None,
+        };
+        let secrets = self.secrets(number).await?;
+        let variables =
+            secrets::place(&secrets, &recipe.secrets, scratch.as_ref().map(Scratch::path)).map_err(failed)?;
+        let masker = Masker::new(secrets.values().map(String::as_str));
+        let work = Work::begin(step.clone(), number, folder.to_owned(), scratch, masker);
+        let mut environment = self.environment(step);
+        environment.extend(environment::of_outputs(&self.outputs));
+        environment.extend(work.environment().map_err(failed)?);
+        environment.extend(variables);
+        Ok((work, environment))
+    }
+
+    /// Asks for the step's secrets; none if the builder has none.
+    async fn secrets(&self, number: u32) -> Result<BTreeMap<String, String>, StepResult> {
+        let wanted = &self.order.recipe.secrets;
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let of = (self.order.build, self.order.epoch, number);
+        let stop = self.controls.stop(self.is_after_cancel);
+        let answer = tokio::select! {
+            biased;
+            () = stop.asked.cancelled() => return Err(self.stopped()),
+            answer = secrets::ask(self.shared.master.as_ref(), &self.shared.worker, of, wanted) => answer,
+        };
+        answer.map_err(|problem| match problem {
+            NoSecrets::Denied(why) => StepResult::refused(one_line(&why)),
+            NoSecrets::Fenced => StepResult::broken("the lease is gone"),
+        })
+    }
+
+    /// Says how a command is kept apart.
+    fn apart(&self, work: &Work, workspace: &Path, environment: &BTreeMap<String, String>) -> Apart {
+        let is_native = |name: &&String| environment.get(*name) == self.shared.environment.get(*name);
+        Apart {
+            isolation: self.order.recipe.isolation.clone(),
+            workspace: workspace.to_owned(),
+            scratch: work.scratch().map(Path::to_owned),
+            data: self.shared.data.clone(),
+            secret: self.order.recipe.secrets.keys().cloned().collect(),
+            native: self.shared.environment.keys().filter(is_native).cloned().collect(),
+        }
+    }
+
+    /// Brings the files that are kept of a step to the service.
+    async fn keep_files(&mut self, number: u32, step: &StepRecipe, folder: &Path, log: &mut LogWriter) {
+        if step.artifacts.is_empty() {
+            return;
+        }
+        let (root, patterns) = (folder.to_owned(), step.artifacts.clone());
+        let left = ARTIFACTS_MAX - self.artifacts;
+        let gathered = tokio::task::spawn_blocking(move || gather(&root, &patterns, left)).await.unwrap_or_default();
+        gathered.remarks.iter().for_each(|remark| log.remark(remark));
+        if gathered.files.is_empty() {
+            log.remark(&format!("no file matches {}", step.artifacts.join(", ")));
+        }
+        let (master, stop) = (Arc::clone(&self.shared.master), self.controls.stop(self.is_after_cancel));
+        for path in gathered.files {
+            let of = (self.order.build, self.order.epoch);
+            let uploaded = tokio::select! {
+                biased;
+                () = stop.asked.cancelled() => return,
+                uploaded = upload(master.as_ref(), &self.shared.worker, of, folder, &path) => uploaded,
+            };
+            match uploaded {
+                Ok(Uploaded { bytes, digest }) => {
+                    self.artifacts += 1;
+                    self.pending.push(ReportBody::ArtifactStored { step: number, path, bytes, digest });
+                }
+                Err(UploadError::Fenced) => return,
+                Err(error) => log.remark(&format!("{path} is not kept: {}", say(&error))),
+            }
+        }
+    }
+
+    fn followed(&self, number: u32, step: &StepRecipe, work: &Work) -> Vec<Followed> {
+        let begin = |(path, log): (&String, u32)| {
+            let mut log =
+                LogWriter::begin(self.outbox.clone(), number, self.shared.log_bytes_max, "", Instant::now()).of(log);
+            log.look_through(work.lens(&[]));
+            Followed::begin(work.folder(), path, log)
+        };
+        step.logs.values().zip(StepRecipe::OUTPUT_LOG + 1..).map(begin).collect()
+    }
+
+    /// Takes what the command left, and says what that makes of its result.
+    async fn collect(&mut self, work: Work, result: StepResult, log: &mut LogWriter) -> StepResult {
+        let warnings = log.warnings();
+        if result.outcome == Outcome::Cancelled {
+            return result;
+        }
+        let collected = match tokio::task::spawn_blocking(move || work.collect()).await {
+            Ok(collected) => collected,
+            Err(error) => return StepResult::broken(format!("cannot collect what the step left: {error}")),
+        };
+        collected.remarks.iter().for_each(|remark| log.remark(remark));
+        let result = collected.amend(result, warnings);
+        self.pending.extend(collected.reports);
+        self.outputs.extend(collected.outputs);
+        result
     }
 
     async fn trigger(&mut self, number: u32, scheduler: &SchedulerName, wait: bool) -> StepResult {
@@ -323,7 +476,7 @@ impl Build<'_> {
         }
     }
 
-    fn environment(&self, step: &StepRecipe) -> std::collections::BTreeMap<String, String> {
+    fn environment(&self, step: &StepRecipe) -> BTreeMap<String, String> {
         environment::of_step(&self.shared.environment, self.order, step, &self.lease)
     }
 

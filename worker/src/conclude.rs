@@ -16,29 +16,42 @@ pub(crate) struct StepResult {
     pub(crate) summary: String,
     /// Whether another attempt may well end otherwise.
     pub(crate) again: bool,
+    /// Lines of its output that are warnings.
+    pub(crate) warnings: u64,
 }
 
 impl StepResult {
     /// Makes the result of a step that went well.
     pub(crate) fn success(summary: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Success, cause: None, summary: cut(summary.into()), again: false }
+        Self { outcome: Outcome::Success, cause: None, summary: cut(summary.into()), again: false, warnings: 0 }
+    }
+
+    /// Makes the result of a step whose condition does not hold.
+    pub(crate) fn skipped(why: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Skipped, ..Self::success(why) }
     }
 
     /// Makes the result of a step that something around the code kept from its work; another attempt may do better.
     pub(crate) fn broken(summary: impl Into<String>) -> Self {
         let (outcome, cause) = (Outcome::Exception, Some(Cause::Infrastructure));
-        Self { outcome, cause, summary: cut(summary.into()), again: true }
+        Self { outcome, cause, summary: cut(summary.into()), again: true, warnings: 0 }
     }
 
     /// Makes the result of a step whose order cannot be carried out, however often it is tried.
     pub(crate) fn refused(summary: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Exception, cause: Some(Cause::Policy), summary: cut(summary.into()), again: false }
+        Self {
+            outcome: Outcome::Exception,
+            cause: Some(Cause::Policy),
+            summary: cut(summary.into()),
+            again: false,
+            warnings: 0,
+        }
     }
 
     /// Makes the result of a step that a person ended.
     pub(crate) fn cancelled(by: &str) -> Self {
         let summary = cut(format!("cancelled by {}", one_line(by)));
-        Self { outcome: Outcome::Cancelled, cause: Some(Cause::Person), summary, again: false }
+        Self { outcome: Outcome::Cancelled, cause: Some(Cause::Person), summary, again: false, warnings: 0 }
     }
 
     /// Says what the end of a `run` step's process means.
@@ -56,7 +69,7 @@ impl StepResult {
             (Outcome::Failure, _) if name.to_ascii_lowercase().contains("test") => Some(Cause::Test),
             (Outcome::Failure, _) => Some(Cause::Code),
         };
-        Self { outcome, cause, summary: cut(end.to_string()), again: false }
+        Self { outcome, cause, summary: cut(end.to_string()), again: false, warnings: 0 }
     }
 
     /// Says what the end of a triggered buildset means to the step that waited for it.
@@ -65,7 +78,7 @@ impl StepResult {
             Outcome::Success | Outcome::Skipped | Outcome::Warnings => None,
             _ => Some(Cause::Dependency),
         };
-        Self { outcome, cause, summary: cut(one_line(summary)), again: false }
+        Self { outcome, cause, summary: cut(one_line(summary)), again: false, warnings: 0 }
     }
 }
 
@@ -233,7 +246,7 @@ mod tests {
             any::<bool>(),
         )
             .prop_map(|(on_failure, on_warnings, outcome, again)| {
-                let result = StepResult { outcome, cause: None, summary: String::new(), again };
+                let result = StepResult { outcome, cause: None, summary: String::new(), again, warnings: 0 };
                 (StepRules { on_failure, on_warnings, ..StepRules::default() }, result)
             })
     }

@@ -63,6 +63,12 @@ pub(crate) fn of_step(
     environment
 }
 
+/// Says what earlier steps gave out.
+pub(crate) fn of_outputs(outputs: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let value = |(name, value): (&String, &String)| (format!("GRISTMILL_OUTPUT_{}", variable(name)), value.clone());
+    outputs.iter().map(value).map(|(name, value)| (name, value.replace('\0', ""))).collect()
+}
+
 /// What Gristmill says about the build. It comes last: nobody can say otherwise.
 fn said(order: &BuildOrder, lease: &str) -> BTreeMap<String, String> {
     let mut said = BTreeMap::from([

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Finds out `os`, `arch`, `cores`, `memory` (whole GiB), `kernel`. What cannot be found out is left out.
+/// Finds out `os`, `arch`, `cores`, `memory` (whole GiB), `kernel`, and by what steps can be kept apart
+/// (`isolation.bubblewrap`, `isolation.docker`, `isolation.podman`, each `true`). What cannot be found out is left out.
 pub fn detect() -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         ("os".to_owned(), std::env::consts::OS.to_owned()),
@@ -19,6 +20,7 @@ pub fn detect() -> BTreeMap<String, String> {
     if let Ok(kernel) = std::fs::read_to_string(Path::new("/proc/sys/kernel/osrelease")) {
         labels.insert("kernel".to_owned(), kernel.trim().to_owned());
     }
+    labels.extend(crate::isolation::detect().into_iter().map(|label| (label.to_owned(), "true".to_owned())));
     labels
 }
 

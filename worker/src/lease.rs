@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gristmill_model::WorkerName;
 use gristmill_model::protocol::wire::HoldRequest;
-use gristmill_model::protocol::{Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
+use gristmill_model::protocol::{ArtifactPiece, Hello, LogAppend, Refusal, Report, Secrets, Welcome, WorkerCommand};
 use gristmill_model::time::say_span;
+use gristmill_model::{BuildId, WorkerName};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::Master;
@@ -108,6 +108,14 @@ impl Master for Witness {
 
     async fn append_log(&self, worker: &WorkerName, piece: LogAppend) -> Result<u64, Refusal> {
         self.ask(self.master.append_log(worker, piece)).await
+    }
+
+    async fn secrets(&self, worker: &WorkerName, build: BuildId, epoch: i64, step: u32) -> Result<Secrets, Refusal> {
+        self.ask(self.master.secrets(worker, build, epoch, step)).await
+    }
+
+    async fn append_artifact(&self, worker: &WorkerName, piece: ArtifactPiece) -> Result<u64, Refusal> {
+        self.ask(self.master.append_artifact(worker, piece)).await
     }
 
     async fn beat(&self, worker: &WorkerName) -> Result<Duration, Refusal> {

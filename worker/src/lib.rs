@@ -6,10 +6,12 @@
 //!
 //! Reading order: [`master`] (what the service looks like from here), [`options`], [`agent`] (the poll loop), `build`
 //! (one order from first step to last), `lease` (how long it may), `conclude` (what the steps come to), `checkout`,
-//! [`executor`] (processes), `log`, `spool` and `uplink` (what goes up), `workspace` and `environment` (what a step finds), [`labels`]; then [`remote`] (a service on another machine) and
-//! [`program`] (the worker as a program of its own).
+//! [`executor`] (processes), `log`, `spool` and `uplink` (what goes up), `steps` (what a step may do besides), `workspace`
+//! and `environment` (what a step finds), [`labels`]; then [`remote`] (a service on another machine) and [`program`] (the
+//! worker as a program of its own).
 
 pub mod agent;
+mod artifacts;
 mod backoff;
 mod build;
 mod checkout;
@@ -17,6 +19,7 @@ mod conclude;
 mod controls;
 mod environment;
 pub mod executor;
+mod isolation;
 pub mod labels;
 mod lease;
 mod log;
@@ -26,7 +29,9 @@ pub mod program;
 pub mod remote;
 #[doc(hidden)]
 pub mod seams;
+mod secrets;
 mod spool;
+mod steps;
 mod tools;
 mod uplink;
 mod workspace;

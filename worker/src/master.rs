@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gristmill_model::WorkerName;
 use gristmill_model::protocol::wire::HoldRequest;
-use gristmill_model::protocol::{Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
+use gristmill_model::protocol::{ArtifactPiece, Hello, LogAppend, Refusal, Report, Secrets, Welcome, WorkerCommand};
+use gristmill_model::{BuildId, WorkerName};
 
 /// What a worker asks of the service. Everything may be repeated without harm.
 ///
@@ -36,6 +36,19 @@ pub trait Master: Send + Sync + 'static {
     /// business of whoever speaks with the service.
     async fn hold(&self, _worker: &WorkerName, _wish: HoldRequest) -> Result<(), Refusal> {
         Err(Refusal::Rejected { why: "this worker is held through its service".to_owned() })
+    }
+
+    /// Asks for the secrets of a step that is about to run.
+    async fn secrets(&self, worker: &WorkerName, build: BuildId, epoch: i64, step: u32) -> Result<Secrets, Refusal> {
+        let _ = (worker, build, epoch, step);
+        Ok(Secrets::Denied { why: "the service gives no secrets to this worker".to_owned() })
+    }
+
+    /// Appends a piece to a file in the service's store, and learns how much of it is there afterwards: all of it, if the
+    /// store has the whole file already.
+    async fn append_artifact(&self, worker: &WorkerName, piece: ArtifactPiece) -> Result<u64, Refusal> {
+        let _ = (worker, piece);
+        Err(Refusal::Unavailable { why: "the service keeps no files of this worker".to_owned() })
     }
 }
 

@@ -3,12 +3,13 @@
 //! One queue for both makes the order plain: every byte of a step's log is acknowledged before the step's end is
 //! reported, and everything before the build's end. Reports are safe on disk before they are sent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_model::protocol::limit::REPORTS_MAX;
 use gristmill_model::protocol::{Held, LogAddress, LogAppend, Refusal, Report, ReportBody};
-use gristmill_model::{Cause, Outcome, WorkerName};
+use gristmill_model::{Cause, Outcome, StepRecipe, WorkerName};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Waits;
@@ -55,12 +56,11 @@ impl Uplink {
     pub(crate) async fn carry(self) -> Carried {
         let (silent, stop) = (self.silent.clone(), self.stop.clone());
         let queue = Arc::clone(&self.queue);
-        let mut sender = Sender {
-            log: self.left.map(|mark| Spool::resume(self.address(mark.step), mark.shift)),
-            furthest: 0,
-            seq: 0,
-            uplink: self,
-        };
+        let (step, logs) = self.left.as_ref().map_or_else(Default::default, |mark| {
+            let resumed = |(&log, &shift)| (log, Sent::of(Spool::resume(self.address(mark.step, log), shift)));
+            (mark.step, mark.shifts.iter().map(resumed).collect())
+        });
+        let mut sender = Sender { step, logs, seq: 0, uplink: self };
         // What is under way may be dropped: the worker will not say anything any more.
         let carried = tokio::select! {
             biased;
@@ -71,8 +71,8 @@ impl Uplink {
         carried
     }
 
-    fn address(&self, step: u32) -> LogAddress {
-        LogAddress { build: self.held.build, epoch: self.held.epoch, step }
+    fn address(&self, step: u32, log: u32) -> LogAddress {
+        LogAddress { log, ..LogAddress::output(self.held.build, self.held.epoch, step) }
     }
 
     async fn again_later(&self, waits: &mut Waits, why: &str) -> Result<(), Gone> {
@@ -88,12 +88,31 @@ impl Uplink {
 
 struct Sender {
     uplink: Uplink,
-    /// The log that is being sent.
-    log: Option<Spool>,
-    /// Where the service's log ends, as far as it said.
-    furthest: u64,
+    /// The step whose logs are being sent.
+    step: u32,
+    /// Those of its logs that something was sent of, by their numbers.
+    logs: BTreeMap<u32, Sent>,
     /// The number of the last report that was taken.
     seq: u64,
+}
+
+/// What was sent of one log.
+struct Sent {
+    spool: Spool,
+    /// Where the service's log ends, as far as it said.
+    furthest: u64,
+}
+
+impl Sent {
+    fn of(spool: Spool) -> Self {
+        Self { spool, furthest: 0 }
+    }
+
+    /// Says whether the service has said that it has a piece.
+    fn has(&self, piece: &Piece) -> bool {
+        let end = piece.offset.saturating_add(u64::from(piece.length));
+        end.saturating_add_signed(self.spool.shift()) <= self.furthest
+    }
 }
 
 impl Sender {
@@ -102,8 +121,8 @@ impl Sender {
             match self.uplink.queue.next().await {
                 Ok(Some(next)) => {
                     if self.say(&next).await? == Said::Taken {
-                        let log = self.log.as_ref().map_or((0, 0), |log| (log.step(), log.shift()));
-                        self.uplink.queue.taken(&next, log);
+                        let shifts = self.logs.iter().map(|(&log, sent)| (log, sent.spool.shift())).collect();
+                        self.uplink.queue.taken(&next, (self.step, shifts));
                     }
                 }
                 Ok(None) => return Ok(()),
@@ -156,38 +175,39 @@ impl Sender {
 
     /// Appends until the service takes it, or wants to hear what came before again.
     async fn append(&mut self, piece: &Piece) -> Result<Said, Gone> {
-        let address = self.uplink.address(piece.step);
+        let address = self.uplink.address(piece.step, piece.log);
         // The pieces of a step are all acknowledged before those of the next one come.
-        let log = match &mut self.log {
-            Some(log) if log.step() == piece.step => log,
-            other => {
-                self.furthest = 0;
-                other.insert(Spool::resume(address, 0))
-            }
-        };
-        log.push(piece.offset, piece.length, piece.frame.clone());
+        if self.step != piece.step {
+            (self.step, self.logs) = (piece.step, BTreeMap::new());
+        }
+        let log = self.logs.entry(piece.log).or_insert_with(|| Sent::of(Spool::resume(address, 0)));
+        if log.has(piece) {
+            // It is said again for the sake of another log of the step.
+            return Ok(Said::Taken);
+        }
+        log.spool.push(piece.offset, piece.length, piece.frame.clone());
         let mut waits = self.uplink.backoff.begin();
-        while let Some(front) = log.front().cloned() {
+        while let Some(front) = log.spool.front().cloned() {
             let answer = self.uplink.master.append_log(&self.uplink.worker, front.clone()).await;
             let told = match &answer {
                 Ok(length) | Err(Refusal::Offset { length }) => Some(*length),
                 Err(_) => None,
             };
             if let Some(length) = told {
-                if length < front.offset && self.uplink.queue.go_back(piece.step, log.own_offset(length)) {
+                log.furthest = length;
+                let own = log.spool.own_offset(length);
+                if length < front.offset && self.uplink.queue.go_back((piece.step, piece.log), own) {
                     // Without haste: a service that loses again and again is not to be pressed.
-                    self.log = Some(Spool::resume(address, log.shift()));
+                    log.spool = Spool::resume(address, log.spool.shift());
                     self.uplink.again_later(&mut waits, "the service has less of the log than before").await?;
                     return Ok(Said::GoneBack);
                 }
                 if self.uplink.left.is_some() && length > front.offset + u64::from(front.length) {
-                    self.furthest = length;
-                    log.drop_front();
+                    log.spool.drop_front();
                     continue;
                 }
-                self.furthest = length;
             }
-            match log.answered(answer) {
+            match log.spool.answered(answer) {
                 log::Next::Go => waits = self.uplink.backoff.begin(),
                 log::Next::Later { why } => self.uplink.again_later(&mut waits, &why).await?,
                 log::Next::Fenced => return Err(Gone),
@@ -200,11 +220,17 @@ impl Sender {
     async fn remark(&mut self, step: u32, text: &str) -> Result<(), Gone> {
         let text = format!("\ngristmill: {text}\n");
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let mut offset = if self.log.as_ref().is_some_and(|log| log.step() == step) { self.furthest } else { 0 };
+        let output = self.logs.get(&StepRecipe::OUTPUT_LOG).filter(|_| self.step == step);
+        let mut offset = output.map_or(0, |sent| sent.furthest);
         let frame = log::compress(text.as_bytes());
         let mut waits = self.uplink.backoff.begin();
         loop {
-            let piece = LogAppend { log: self.uplink.address(step), offset, length, frame: frame.clone() };
+            let piece = LogAppend {
+                log: self.uplink.address(step, StepRecipe::OUTPUT_LOG),
+                offset,
+                length,
+                frame: frame.clone(),
+            };
             match self.uplink.master.append_log(&self.uplink.worker, piece).await {
                 Ok(_) => return Ok(()),
                 // It was stored, and the answer was lost.

@@ -2,7 +2,7 @@
 //!
 //! Everything is a POST below [`PREFIX`], so that a service that only follows passes it on. A worker says hello with its
 //! token (`Authorization: Bearer gmw_…`) and gets a session, with which it says everything else. Bodies are JSON, but
-//! for a piece of log, which is one zstd frame. Every request may be repeated. What is not taken is answered with an
+//! for a piece of log, which is one zstd frame, and a piece of a file, which is itself. Every request may be repeated. What is not taken is answered with an
 //! [`ErrorBody`].
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,10 @@ pub const BEAT: &str = "/worker/v1/beat";
 pub const REPORTS: &str = "/worker/v1/reports";
 /// One zstd frame → [`LogAnswer`]; see [`log_path`].
 pub const LOGS: &str = "/worker/v1/logs";
+/// Nothing → [`Secrets`](super::Secrets), which nobody keeps; see [`secrets_path`].
+pub const SECRETS: &str = "/worker/v1/secrets";
+/// A piece of a file as it is → [`LogAnswer`]; see [`artifact_path`].
+pub const ARTIFACTS: &str = "/worker/v1/artifacts";
 /// [`HoldRequest`] → nothing.
 pub const HOLD: &str = "/worker/v1/hold";
 
@@ -42,9 +46,22 @@ pub const TOKEN_ID_CHARS: usize = 8;
 /// Bytes of a nonce, in characters.
 pub const NONCE_CHARS_MAX: usize = 64;
 
-/// Gives the path of a piece of log: `/worker/v1/logs/{build}/{epoch}/{step}?offset=…&length=…`.
+/// Gives the path of a piece of log: `/worker/v1/logs/{build}/{epoch}/{step}?offset=…&length=…`, with `&log=…` for a file
+/// that the step follows.
 pub fn log_path(log: super::LogAddress, offset: u64, length: u32) -> String {
-    format!("{LOGS}/{}/{}/{}?offset={offset}&length={length}", log.build, log.epoch, log.step)
+    let path = format!("{LOGS}/{}/{}/{}?offset={offset}&length={length}", log.build, log.epoch, log.step);
+    if log.log == crate::StepRecipe::OUTPUT_LOG { path } else { format!("{path}&log={}", log.log) }
+}
+
+/// Gives the path by which a step's secrets are asked for: `/worker/v1/secrets/{build}/{epoch}/{step}`.
+pub fn secrets_path(build: BuildId, epoch: i64, step: u32) -> String {
+    format!("{SECRETS}/{build}/{epoch}/{step}")
+}
+
+/// Gives the path of a piece of a file: `/worker/v1/artifacts/{build}/{epoch}?digest=…&total=…&offset=…`.
+pub fn artifact_path(piece: &super::ArtifactPiece) -> String {
+    let super::ArtifactPiece { build, epoch, digest, total, offset, .. } = piece;
+    format!("{ARTIFACTS}/{build}/{epoch}?digest={digest}&total={total}&offset={offset}")
 }
 
 /// Gives the text that a worker signs to prove that it has its key.
@@ -164,7 +181,7 @@ pub struct ReportsRequest {
     pub reports: Vec<Report>,
 }
 
-/// How long a log is now; also the body of a 409, which asks to go on from there.
+/// How long a log or a file is now; also the body of a 409, which asks to go on from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogAnswer {
     /// Uncompressed bytes.
@@ -219,7 +236,7 @@ pub struct ErrorBody {
     /// With 410: the lease that is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fenced: Option<FencedLease>,
-    /// With 409 to a piece of log: how long the log is.
+    /// With 409 to a piece of a log or a file: how long that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
 }
@@ -242,6 +259,19 @@ mod tests {
         let versions = |oldest, newest| Versions { oldest, newest };
         assert_eq!(versions(1, 3).common(versions(2, 5)), Some(3));
         assert_eq!(versions(4, 5).common(versions(1, 3)), None);
+    }
+
+    #[test]
+    fn paths_say_which_log_and_which_file() {
+        let output = super::super::LogAddress::output(BuildId(7), 2, 3);
+        assert_eq!(log_path(output, 10, 5), "/worker/v1/logs/7/2/3?offset=10&length=5");
+        let followed = super::super::LogAddress { log: 1, ..output };
+        assert_eq!(log_path(followed, 10, 5), "/worker/v1/logs/7/2/3?offset=10&length=5&log=1");
+        assert_eq!(secrets_path(BuildId(7), 2, 3), "/worker/v1/secrets/7/2/3");
+        let digest = crate::Digest("ab".to_owned());
+        let piece =
+            super::super::ArtifactPiece { build: BuildId(7), epoch: 2, digest, total: 9, offset: 4, bytes: vec![0; 5] };
+        assert_eq!(artifact_path(&piece), "/worker/v1/artifacts/7/2?digest=ab&total=9&offset=4");
     }
 
     #[test]

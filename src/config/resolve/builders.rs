@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use gristmill_model::requirement::Requirement;
 use gristmill_model::{Builder, BuilderName, CodebaseName, ProjectName, Recipe, RepositoryName, SourceUse};
 
+use super::extras::{self, with_label};
 use super::names::Noun;
 use super::{Resolver, steps};
 use crate::config::code;
@@ -63,6 +64,7 @@ impl Resolver<'_> {
 
     fn builder(&mut self, name: &Text, raw: &RawBuilder) -> Vec<(BuilderName, Builder)> {
         let RawBuilder { project, source, requires, environment, matrix: _, steps, retries, .. } = raw;
+        let exclusive = raw.exclusive.as_ref().is_some_and(|exclusive| exclusive.value);
         let Some(family) = self.families.get(name.as_str()).cloned() else { return Vec::new() };
         let axes: Vec<String> = family.axes().into_iter().map(str::to_owned).collect();
         let axes = Axes { known: &axes, is_known: family.is_known };
@@ -71,7 +73,13 @@ impl Resolver<'_> {
         let requires = self.templates(requires.as_ref(), axes);
         self.check_requirements(raw, &requires, &family.rows);
         let environment = self.environment(environment.as_ref(), axes);
-        let retries = retries.as_ref().map_or(Some(RETRIES_DEFAULT), |retries| self.whole(retries, &RETRIES));
+        let retries = match retries {
+            Some(retries) => self.whole(retries, &RETRIES),
+            None => Some(if exclusive { 0 } else { RETRIES_DEFAULT }),
+        };
+        let orphan_window = self.orphan_window(raw, exclusive);
+        let secrets = self.secret_uses(raw);
+        let isolation = self.isolation(raw, axes);
         let steps = steps.as_ref().and_then(|steps| self.steps(name, steps, axes));
         let (Some(sources), Some(steps), Some(retries_max)) = (sources, steps, retries) else { return Vec::new() };
         let place = self.place(name.span);
@@ -85,12 +93,14 @@ impl Resolver<'_> {
         let expand = |row: &Row| {
             let recipe = Recipe {
                 sources: sources.clone(),
-                requires: fill(&requires, row),
+                requires: with_label(fill(&requires, row), &isolation),
                 environment: fill(&environment, row),
                 matrix: row.to_map(),
                 steps: steps::fill(&steps, row),
                 retries_max,
-                ..Recipe::default()
+                orphan_window,
+                secrets: secrets.clone(),
+                isolation: extras::fill_isolation(&isolation, row),
             };
             let builder = Builder {
                 family: family.name.clone(),

@@ -6,6 +6,7 @@
 mod branches;
 mod builders;
 mod care;
+mod extras;
 mod graphs;
 mod matches;
 mod names;
@@ -99,6 +100,7 @@ impl Resolver<'_> {
     fn catalog(&mut self) -> Catalog {
         let mut settings = self.settings();
         let secrets = self.secrets();
+        let secret_scopes = self.secret_scopes();
         let repositories = self.repositories();
         let projects = self.projects();
         self.families = self.families();
@@ -119,6 +121,7 @@ impl Resolver<'_> {
             notifiers,
             routes,
             secrets,
+            secret_scopes,
             providers,
             care,
             settings,

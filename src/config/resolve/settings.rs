@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use gristmill_model::{Project, ProjectName, Retention, SecretName, SecretSource, Settings};
+use gristmill_model::{Project, ProjectName, Retention, SecretName, SecretScope, SecretSource, Settings};
 
 use super::Resolver;
 use super::names::{Noun, short};
 use crate::config::code;
 use crate::config::raw::{RawProject, RawRetention, RawSecret, RawSettings};
 use crate::config::scalar::{Text, Time};
-use crate::config::shape::Placed;
+use crate::config::shape::{OneOrMany, Placed as _};
 use crate::config::span::Located;
 
 /// Builds at once on the built-in worker.
@@ -91,6 +91,26 @@ impl Resolver<'_> {
         secrets
             .filter_map(|(name, secret)| Some((SecretName(name.value.clone()), self.secret(name, secret?)?)))
             .collect()
+    }
+
+    /// Reads which builds may have which secret.
+    pub(super) fn secret_scopes(&mut self) -> BTreeMap<SecretName, SecretScope> {
+        let raw = self.raw;
+        let mut scopes = BTreeMap::new();
+        for (name, secret) in raw.secrets.iter().flat_map(|secrets| secrets.iter()) {
+            let Some(RawSecret { projects, branches, .. }) = secret else { continue };
+            if projects.is_none() && branches.is_none() {
+                continue;
+            }
+            let projects = projects.as_ref().map(|OneOrMany(names)| {
+                names.iter().filter_map(|name| self.look_up(Noun::Project, name)).collect::<Vec<ProjectName>>()
+            });
+            let branches = branches
+                .as_ref()
+                .and_then(|OneOrMany(texts)| self.patterns(gristmill_model::matching::Field::Branch, texts));
+            scopes.insert(SecretName(name.value.clone()), SecretScope { projects, branches });
+        }
+        scopes
     }
 
     fn secret(&mut self, name: &Text, raw: &RawSecret) -> Option<SecretSource> {

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use gristmill_model::{CheckoutMethod, Command, SchedulerName, StepAction, StepRecipe, StepRules, Timeouts};
+use gristmill_model::{
+    CheckoutMethod, Command, SchedulerName, StepAction, StepCondition, StepRecipe, StepRules, Timeouts,
+};
 
 use super::Resolver;
 use super::Spark;
 use super::builders::{self, Axes, Templates};
+use super::extras;
 use super::names::{Noun, short};
 use crate::config::code;
 use crate::config::matrix::{Row, substitute};
@@ -57,7 +60,7 @@ impl StepTemplate {
             action,
             environment: builders::fill(&self.environment, row),
             folder: substitute(&self.recipe.folder, row),
-            ..self.recipe.clone()
+            ..extras::fill_step(&self.recipe, row)
         }
     }
 }
@@ -142,14 +145,16 @@ impl Resolver<'_> {
         let environment = self.environment(raw.environment.as_ref(), axes);
         let properties = self.templates(raw.properties.as_ref(), axes);
         let timeouts = raw.timeout.as_ref().map_or(Some(Timeouts::default()), |timeout| self.timeouts(timeout));
-        let rules = self.rules(raw);
+        let mut rules = self.rules(raw);
+        let extras = self.step_extras(raw, axes);
+        rules.always |= extras.condition.as_ref().is_some_and(StepCondition::outlives_cancel);
         let name = match &raw.name {
             Some(name) => self.step_name(name, axes),
             None => action.as_ref().map(|action| free_name(&default_name(action), taken)),
         };
         let (action, name) = (action?, name?);
         let bytes = weigh(&action, &environment, &properties);
-        let recipe = StepRecipe { name, action, rules, timeouts: timeouts?, environment: BTreeMap::new(), folder };
+        let recipe = StepRecipe { name, action, rules, timeouts: timeouts?, folder, ..extras };
         Some(StepTemplate { recipe, environment, properties, bytes })
     }
 
@@ -240,6 +245,12 @@ impl Resolver<'_> {
             ("folder", raw.folder.is_some() && !is_run, "run"),
             ("environment", raw.environment.is_some() && !is_run, "run"),
             ("exit", raw.exit.is_some() && !is_run, "run"),
+            ("logs", raw.logs.is_some() && !is_run, "run"),
+            ("warnings", raw.warnings.is_some() && !is_run, "run"),
+            ("outputs", raw.outputs.is_some() && !is_run, "run"),
+            ("junit", raw.junit.is_some() && !is_run, "run"),
+            ("artifacts", raw.artifacts.is_some() && !is_run, "run"),
+            ("limits", raw.limits.is_some() && !is_run, "run"),
             ("timeout", raw.timeout.is_some() && is_trigger, "run` or `checkout"),
             ("wait", raw.wait.is_some() && !is_trigger, "trigger"),
             ("properties", raw.properties.is_some() && !is_trigger, "trigger"),
@@ -305,15 +316,7 @@ impl Resolver<'_> {
 }
 
 fn plain(name: String, action: StepAction) -> StepTemplate {
-    let recipe = StepRecipe {
-        name,
-        action,
-        rules: StepRules::default(),
-        timeouts: Timeouts::default(),
-        environment: BTreeMap::new(),
-        folder: String::new(),
-    };
-    StepTemplate { recipe, environment: Vec::new(), properties: Vec::new(), bytes: 64 }
+    StepTemplate { recipe: StepRecipe::new(name, action), environment: Vec::new(), properties: Vec::new(), bytes: 64 }
 }
 
 fn weigh(action: &StepAction, environment: &Templates, properties: &Templates) -> usize {

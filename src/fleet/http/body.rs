@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt;
+use gristmill_model::Digest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -13,8 +14,8 @@ use super::failure::Failure;
 
 /// Bytes of a hello: 200 labels of the longest, 1,024 builds, and room.
 pub const HELLO_BYTES_MAX: usize = 512 * 1024;
-/// Bytes of reports: 256 of them with the longest summaries, escaped, and room.
-pub const REPORTS_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of reports.
+pub const REPORTS_BYTES_MAX: usize = gristmill_model::protocol::limit::REPORTS_BYTES_MAX;
 /// Bytes of any other question.
 pub const QUESTION_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a piece of log: a frame that does not compress is hardly longer than what it holds.
@@ -35,6 +36,20 @@ pub struct PieceQuery {
     pub offset: u64,
     /// How many bytes it has when it is unpacked.
     pub length: u32,
+    /// Which of the step's logs: what it prints, or a file that it follows.
+    #[serde(default)]
+    pub log: u32,
+}
+
+/// The query of `POST /worker/v1/artifacts/{build}/{epoch}`.
+#[derive(Debug, Deserialize)]
+pub struct ArtifactQuery {
+    /// SHA-256 of the whole file.
+    pub digest: Digest,
+    /// Bytes of the whole file.
+    pub total: u64,
+    /// Where the piece begins in it.
+    pub offset: u64,
 }
 
 /// Reads a JSON object of at most `bytes_max` bytes.

@@ -65,7 +65,7 @@ impl From<Refused> for Failure {
                 Self::new(StatusCode::GONE, "fenced", message).with("fenced", json!({"build": build, "epoch": epoch}))
             }
             Refused::Offset { length } => {
-                let message = format!("the log ends at {length}: send from there");
+                let message = format!("it ends at {length} here: send from there");
                 Self::new(StatusCode::CONFLICT, "offset", message).with("length", length.into())
             }
             Refused::Bad(why) => Self::bad(why),

@@ -14,19 +14,20 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, HeaderName};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use gristmill_model::protocol::limit::{FRAME_BYTES_MAX, REPORTS_MAX};
 use gristmill_model::protocol::wire::{HoldRequest, HoldWish, LogAnswer, PollAnswer, PollRequest, ReportsRequest};
-use gristmill_model::protocol::{LogAddress, LogAppend, WorkerCommand};
+use gristmill_model::protocol::{ArtifactPiece, LogAddress, LogAppend, Secrets, WorkerCommand};
+use gristmill_model::step::limit::ARTIFACT_PIECE_BYTES_MAX;
 use gristmill_model::{BuildId, Hold, HoldKind, WorkerName};
 use gristmill_schedulers::{Input, Reply};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::body::PieceQuery;
+use self::body::{ArtifactQuery, PieceQuery};
 use self::failure::Failure;
 use super::desk::{Desk, Refused};
 use super::roster::{NoSession, Session, SessionHash};
@@ -132,6 +133,8 @@ pub fn routes(gate: Gate) -> Router {
         .route("/worker/v1/beat", post(beat))
         .route("/worker/v1/reports", post(reports))
         .route("/worker/v1/logs/{build}/{epoch}/{step}", post(append))
+        .route("/worker/v1/secrets/{build}/{epoch}/{step}", post(secrets))
+        .route("/worker/v1/artifacts/{build}/{epoch}", post(append_artifact))
         .route("/worker/v1/hold", post(hold))
         .with_state(gate)
 }
@@ -200,7 +203,7 @@ async fn reports(State(gate): State<Gate>, headers: HeaderMap, body: Body) -> Re
 async fn append(
     State(gate): State<Gate>,
     Path((build, epoch, step)): Path<(i64, i64, u32)>,
-    Query(PieceQuery { offset, length }): Query<PieceQuery>,
+    Query(PieceQuery { offset, length, log }): Query<PieceQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<LogAnswer>, Failure> {
@@ -215,7 +218,7 @@ async fn append(
         Some(b"identity") => compressed(bytes, length)?,
         Some(_) => return Err(Failure::bad("a piece of log is encoded as `zstd` or `identity`")),
     };
-    let log = LogAddress { build: BuildId(build), epoch, step };
+    let log = LogAddress { build: BuildId(build), epoch, step, log };
     let length = gate.desk.append(&session.worker, LogAppend { log, offset, length, frame }).await?;
     Ok(Json(LogAnswer { length }))
 }
@@ -226,6 +229,34 @@ fn compressed(bytes: Vec<u8>, length: u32) -> Result<Vec<u8>, Failure> {
         return Err(Failure::bad(format!("the piece has {} bytes, and not {length}", bytes.len())));
     }
     zstd::bulk::compress(&bytes, COMPRESSION_LEVEL).map_err(|problem| Failure::not_now(problem.to_string()))
+}
+
+/// `POST /worker/v1/secrets/{build}/{epoch}/{step}`. Nobody on the way may keep the answer.
+async fn secrets(
+    State(gate): State<Gate>,
+    Path((build, epoch, step)): Path<(i64, i64, u32)>,
+    headers: HeaderMap,
+) -> Result<([(HeaderName, &'static str); 1], Json<Secrets>), Failure> {
+    let _room = gate.room()?;
+    let session = gate.enter(&headers).await?;
+    let secrets = gate.desk.secrets(&session.worker, BuildId(build), epoch, step).await?;
+    Ok(([(CACHE_CONTROL, "no-store")], Json(secrets)))
+}
+
+/// `POST /worker/v1/artifacts/{build}/{epoch}`.
+async fn append_artifact(
+    State(gate): State<Gate>,
+    Path((build, epoch)): Path<(i64, i64)>,
+    Query(ArtifactQuery { digest, total, offset }): Query<ArtifactQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<LogAnswer>, Failure> {
+    let _room = gate.room()?;
+    let session = gate.enter(&headers).await?;
+    let bytes = body::bytes(&headers, body, ARTIFACT_PIECE_BYTES_MAX).await?;
+    let piece = ArtifactPiece { build: BuildId(build), epoch, digest, total, offset, bytes };
+    let length = gate.desk.append_artifact(&session.worker, piece).await?;
+    Ok(Json(LogAnswer { length }))
 }
 
 /// `POST /worker/v1/hold`.

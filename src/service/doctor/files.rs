@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 
 use super::{Finding, Outcome};
+use crate::artifacts::ArtifactStore;
+use crate::artifacts::inspect::Named;
 use crate::chain::chain;
 use crate::logs::UnsafeLogs;
 use crate::logs::inspect::{self, BUILDS_IN_FOLDER, Closely, Known};
@@ -30,6 +32,8 @@ const LOGS_MEND: &str = "restore the named files from a backup; the builds thems
 const UNSAFE_MEANS: &str = "what these steps printed may be lost with the next power cut, and the disk may lose more";
 const UNSAFE_MEND: &str =
     "look at the disk, and take a backup to another one; this is said until the service starts again";
+const ARTIFACTS_MEAN: &str = "a file that a build left cannot be downloaded, or takes room for nothing";
+const ARTIFACTS_MEND: &str = "restore the named files from a backup; a file that belongs to no build may be deleted";
 const MIRRORS_MEAN: &str = "builds cannot be checked out from the mirror";
 const MIRRORS_MEND: &str = "stop the service and remove the named folder: the mirror is made again at the next look";
 const SPACE_MEANS: &str = "when the disk is full nothing is accepted any more, and builds fail";
@@ -130,6 +134,20 @@ async fn known_of(inspector: &mut Inspector, folder: i64) -> Result<BTreeMap<i64
 /// Tells which logs the disk did not take.
 pub(super) fn tell_unsafe_logs(UnsafeLogs { count, named }: UnsafeLogs) -> Outcome {
     finding_of(named, count, UNSAFE_MEANS, UNSAFE_MEND)
+}
+
+/// Looks whether the files that builds left are there, and belong to builds: at their sizes, or at every byte.
+pub(super) async fn look_at_artifacts(inspector: &mut Inspector, logs: PathBuf, is_deep: bool) -> Outcome {
+    let named = match inspector.artifacts().await {
+        Ok(named) => named,
+        Err(problem) => return Outcome::NotLooked { why: chain(&problem) },
+    };
+    let named = named.into_iter().map(|(digest, (bytes, build))| (digest, Named { build, bytes })).collect();
+    blocking(move || match ArtifactStore::beside(&logs).look(&named, is_deep) {
+        Ok(problems) => finding(problems, ARTIFACTS_MEAN, ARTIFACTS_MEND),
+        Err(problem) => not_looked(&logs, &problem),
+    })
+    .await
 }
 
 /// Looks whether each mirror can be opened and has what its names point to.

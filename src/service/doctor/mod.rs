@@ -131,12 +131,19 @@ pub const LOGS: OtherCheck =
 /// The mirrors of repositories.
 pub const MIRRORS: OtherCheck =
     OtherCheck { id: "mirrors", proves: "every mirror can be read, and has what its names point to", safety: &["S2"] };
+/// The files that builds left behind.
+pub const ARTIFACTS: OtherCheck = OtherCheck {
+    id: "artifacts",
+    proves: "every file that is kept of a build is there, and none is kept of no build",
+    safety: &["S18"],
+};
 /// The disk.
 pub const SPACE: OtherCheck = OtherCheck { id: "space", proves: "there is room for what comes", safety: &["S1"] };
 
 /// Gives the name of every check that there is.
 pub fn all_names() -> impl Iterator<Item = &'static str> {
-    CHECKS.iter().map(|check| check.id).chain([MEMORY, LOG_SYNC, LOGS, MIRRORS, SPACE].map(|other| other.id))
+    let others = [MEMORY, LOG_SYNC, LOGS, ARTIFACTS, MIRRORS, SPACE];
+    CHECKS.iter().map(|check| check.id).chain(others.map(|other| other.id))
 }
 
 /// Asks every check, one after the other, and tells of each.
@@ -156,6 +163,8 @@ pub async fn examine(mut subject: Subject, extent: Extent, mut told: impl FnMut(
     }
     let logs = files::look_at_logs(&mut subject.inspector, subject.logs.clone(), extent.is_deep);
     others(LOGS, within(extent, logs).await);
+    let kept = files::look_at_artifacts(&mut subject.inspector, subject.logs.clone(), extent.is_deep);
+    others(ARTIFACTS, within(extent, kept).await);
     others(MIRRORS, within(extent, files::look_at_mirrors(subject.data.join("git"))).await);
     others(SPACE, within(extent, files::look_at_space(subject.data.clone())).await);
     subject.inspector.close().await;
@@ -204,8 +213,10 @@ pub async fn prove(store: &Store, logs: PathBuf, memory: State) -> Result<(), St
     for check in CHECKS.iter() {
         note(check.id, ask(&mut inspector, check).await);
     }
-    let logs = files::look_at_logs(&mut inspector, logs, true).await;
-    note(LOGS.id, logs);
+    let looked = files::look_at_logs(&mut inspector, logs.clone(), true).await;
+    note(LOGS.id, looked);
+    let kept = files::look_at_artifacts(&mut inspector, logs, true).await;
+    note(ARTIFACTS.id, kept);
     inspector.close().await;
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
@@ -218,7 +229,8 @@ mod tests {
     fn every_check_is_in_the_manual_in_its_own_words() {
         let manual = include_str!("../../../docs/doctor.md");
         let database = CHECKS.iter().map(|check| (check.id, check.proves, check.safety));
-        let others = [MEMORY, LOG_SYNC, LOGS, MIRRORS, SPACE].map(|other| (other.id, other.proves, other.safety));
+        let others = [MEMORY, LOG_SYNC, LOGS, ARTIFACTS, MIRRORS, SPACE];
+        let others = others.map(|other| (other.id, other.proves, other.safety));
         for (id, proves, safety) in database.chain(others) {
             let row = format!("| `{id}` | {proves} | {} |", safety.join(", "));
             assert!(manual.contains(&row), "{row}");

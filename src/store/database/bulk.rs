@@ -190,6 +190,28 @@ const INSERT_ANSWERS: Text = Text::Each {
             AS list (key TEXT, request_sha256 TEXT, body TEXT, at BIGINT)",
 };
 
+/// Writes the outputs of step `$2` of build `$1`, from a map of them. What is there stays.
+pub(in crate::store) const INSERT_OUTPUTS: Text = Text::Each {
+    sqlite: "INSERT INTO output (build, step, name, value)
+        SELECT $1, $2, key, value FROM json_each($3) WHERE true ON CONFLICT (build, step, name) DO NOTHING",
+    postgres: "INSERT INTO output (build, step, name, value)
+        SELECT $1, $2, key, value FROM json_each_text(CAST($3 AS json)) AS list (key, value)
+        ON CONFLICT (build, step, name) DO NOTHING",
+};
+
+/// Writes tests of step `$2` of build `$1`, from a list of them. What is there stays.
+pub(in crate::store) const INSERT_TESTS: Text = Text::Each {
+    sqlite: "INSERT INTO test_result (build, step, number, suite, name, outcome, rank, micros, message)
+        SELECT $1, $2, value ->> 'number', value ->> 'suite', value ->> 'name', value ->> 'outcome',
+            value ->> 'rank', value ->> 'micros', value ->> 'message'
+        FROM json_each($3) WHERE true ON CONFLICT (build, step, number) DO NOTHING",
+    postgres: "INSERT INTO test_result (build, step, number, suite, name, outcome, rank, micros, message)
+        SELECT $1, $2, number, suite, name, outcome, rank, micros, message
+        FROM json_to_recordset(CAST($3 AS json)) AS list (number BIGINT, suite TEXT, name TEXT, outcome TEXT,
+            rank BIGINT, micros BIGINT, message TEXT)
+        ON CONFLICT (build, step, number) DO NOTHING",
+};
+
 #[cfg(test)]
 crate::store::database::statements![
     INSERT_EVENTS,
@@ -203,5 +225,7 @@ crate::store::database::statements![
     INSERT_REQUESTS,
     INSERT_EDGES,
     GIVE_VERDICTS,
-    INSERT_ANSWERS
+    INSERT_ANSWERS,
+    INSERT_OUTPUTS,
+    INSERT_TESTS
 ];

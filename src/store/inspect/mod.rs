@@ -15,8 +15,11 @@ mod replay;
 mod rules;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+
+use gristmill_model::Digest;
 
 pub use check::{CHECKS, Check, Found, Looked};
 use rules::Rule;
@@ -40,6 +43,12 @@ const BUILDS: &str = "SELECT id, epoch, CASE WHEN state = 'finished'
         CASE WHEN logs_retired_at IS NULL THEN 0 ELSE 1 END AS retired,
         (SELECT MAX(number) FROM step WHERE step.build = build.id) AS steps
     FROM build WHERE id BETWEEN $1 AND $2";
+
+const ARTIFACTS: &str = "SELECT digest, MAX(bytes) AS bytes, MAX(build) AS build FROM artifact
+    WHERE digest > $1 GROUP BY digest ORDER BY digest LIMIT $2";
+
+/// Artifacts that are read at once.
+const ARTIFACTS_AT_ONCE: i64 = 10_000;
 
 /// A connection that looks at everything.
 #[derive(Debug)]
@@ -133,6 +142,27 @@ impl Inspector {
             .collect()
     }
 
+    /// Lists every file that some build has, with its size and the newest build that has it.
+    ///
+    /// # Errors
+    /// If it could not look.
+    pub async fn artifacts(&mut self) -> Result<BTreeMap<Digest, (u64, i64)>, StoreError> {
+        let (mut artifacts, mut after) = (BTreeMap::new(), String::new());
+        loop {
+            let list = sql(ARTIFACTS).bind(after.as_str()).bind(ARTIFACTS_AT_ONCE);
+            let rows = list.fetch_all(&mut self.connection).await.map_err(failed("list artifacts"))?;
+            for row in &rows {
+                let row = Record::of("artifact", row);
+                after = row.text("digest")?;
+                let bytes = u64::try_from(row.int("bytes")?).unwrap_or(0);
+                artifacts.insert(Digest(after.clone()), (bytes, row.int("build")?));
+            }
+            if rows.is_empty() {
+                return Ok(artifacts);
+            }
+        }
+    }
+
     /// Closes the connection.
     pub async fn close(self) {
         if let Err(error) = self.connection.close().await {
@@ -157,7 +187,7 @@ pub struct BuildLogs {
 }
 
 #[cfg(test)]
-crate::store::database::statements![HURRY, BUILDS];
+crate::store::database::statements![HURRY, BUILDS, ARTIFACTS];
 
 /// The statements of all its files.
 #[cfg(test)]

@@ -109,7 +109,11 @@ pub(super) const COMPARED: &[Table] = &[
         summary: Text, leased_at: Int, started_at: Int, finished_at: Int]),
     // Half of what sets off another buildset is in the build, which an older event may have made.
     table!(step, needs_all: true, [build: Int, number: Int], [name: Text, outcome: Text, cause: Text, summary: Text,
-        triggered: Int, started_at: Int, finished_at: Int]),
+        triggered: Int, started_at: Int, finished_at: Int, warnings: Int]),
+    table!(output, needs_all: false, [build: Int, step: Int, name: Text], [value: Text]),
+    table!(test_result, needs_all: false, [build: Int, step: Int, number: Int], [suite: Text, name: Text, outcome: Text,
+        rank: Int, micros: Int, message: Text]),
+    table!(artifact, needs_all: false, [build: Int, step: Int, path: Text], [bytes: Int, digest: Text, at: Int]),
     table!(standing, needs_all: true, [builder: Text, branch: Text], [outcome: Text, build: Int,
         good: Json(again::<BTreeMap<RepositoryName, ChangeId>>), incident: Int, at: Int]),
     table!(incident, needs_all: false, [id: Int], [branch: Text, first_build: Int, suspects: Json(again::<Suspects>),

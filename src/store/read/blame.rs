@@ -174,7 +174,7 @@ impl Reader {
                     number: step,
                     name: cells.text("step_name")?,
                     summary: cells.opt_text("step_summary")?,
-                    log: Some(LogAddress { build, epoch, step }),
+                    log: Some(LogAddress::output(build, epoch, step)),
                 })
             }
         };

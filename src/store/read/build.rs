@@ -68,7 +68,7 @@ pub struct BuildRow {
 impl BuildRow {
     /// Gives the address of a step's log.
     pub fn log(&self, step: u32) -> LogAddress {
-        LogAddress { build: self.id, epoch: self.epoch, step }
+        LogAddress::output(self.id, self.epoch, step)
     }
 }
 
@@ -102,6 +102,8 @@ pub struct StepRow {
     pub finished_at: Option<Timestamp>,
     /// The buildset that a trigger step started.
     pub triggered: Option<BuildsetId>,
+    /// Lines of its output that are warnings.
+    pub warnings: u64,
 }
 
 /// A build with everything that its page shows.
@@ -240,7 +242,7 @@ pub(in crate::store) const LISTS: [(&str, Text); 9] = [
     ("of a buildset", OF_BUILDSET),
 ];
 
-const STEPS: &str = "SELECT number, name, outcome, cause, summary, triggered, started_at, finished_at FROM step \
+const STEPS: &str = "SELECT number, name, outcome, cause, summary, triggered, warnings, started_at, finished_at FROM step \
                      WHERE build = $1 ORDER BY number LIMIT $2";
 const MAKING: &str = "SELECT r.node, r.recipe, c.body AS recipe_body, bs.body AS buildset_body FROM build b \
                       JOIN request r ON r.id = b.request JOIN buildset bs ON bs.id = b.buildset \
@@ -300,6 +302,7 @@ fn step_row(cells: &Cells<'_>) -> Result<StepRow, ReadError> {
         started_at: cells.time("started_at")?,
         finished_at: cells.opt_time("finished_at")?,
         triggered: cells.opt_id("triggered", BuildsetId)?,
+        warnings: u64::try_from(cells.int("warnings")?).unwrap_or(0),
     })
 }
 

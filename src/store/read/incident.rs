@@ -117,7 +117,7 @@ fn bare_row(cells: &Cells<'_>) -> Result<Bare, ReadError> {
         first_builder: cells.text("builder")?,
         summary: cells.opt_text("summary")?,
         step: cells.opt_text("step_name")?,
-        log: step.map(|step| LogAddress { build: first_build, epoch, step: u32::try_from(step).unwrap_or(0) }),
+        log: step.map(|step| LogAddress::output(first_build, epoch, u32::try_from(step).unwrap_or(0))),
         builders: Vec::new(),
         suspects: Vec::new(),
         opened_at: cells.time("opened_at")?,

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod outside;
 pub mod overview;
 pub mod request;
+pub mod result;
 pub mod row;
 pub mod scheduler;
 pub mod token;
@@ -33,6 +34,7 @@ pub use incident::{IncidentBuilder, IncidentRow};
 pub use outside::{DeliveryRow, HoldRow, MessageFilter, MessageRow, RepositoryRow, TipRow, WorkerRow};
 pub use overview::{Overview, ProjectRow, StripCell, Totals};
 pub use request::{NeedRow, RequestDetail, RequestRow};
+pub use result::{ArtifactRow, OutputRow, TestCounts, TestRow};
 pub use row::{Page, ReadError};
 pub use scheduler::{HeldRow, SchedulerState, TimerRow};
 pub use token::TokenRow;
@@ -80,6 +82,7 @@ pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::datab
         ("read/outside.rs", outside::statements()),
         ("read/overview.rs", overview::statements()),
         ("read/request.rs", request::statements()),
+        ("read/result.rs", result::statements()),
         ("read/scheduler.rs", scheduler::statements()),
         ("read/token.rs", token::statements()),
         ("read/trouble.rs", trouble::statements()),

@@ -16,7 +16,8 @@ async fn plan(reader: &Reader, text: Text) -> Vec<String> {
 }
 
 /// All lists, by noun.
-const ALL: [(&str, &[(&str, Text)]); 10] = [
+const ALL: [(&str, &[(&str, Text)]); 11] = [
+    ("result", &result::LISTS),
     ("build", &build::LISTS),
     ("buildset", &buildset::LISTS),
     ("change", &change::LISTS),

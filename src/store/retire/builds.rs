@@ -23,6 +23,9 @@ const BUILDS_OF: Text = with_ids!("SELECT id FROM build WHERE buildset IN ", "")
 const REQUESTS_OF: Text = with_ids!("SELECT id FROM request WHERE buildset IN ", "");
 const DELETE_NOTED: Text = with_ids!("DELETE FROM upstream WHERE buildset IN ", "");
 const DELETE_USED: Text = with_ids!("DELETE FROM upstream WHERE used_by IN ", "");
+const DELETE_OUTPUTS: Text = with_ids!("DELETE FROM output WHERE build IN ", "");
+const DELETE_TESTS: Text = with_ids!("DELETE FROM test_result WHERE build IN ", "");
+const DELETE_ARTIFACTS: Text = with_ids!("DELETE FROM artifact WHERE build IN ", "");
 const DELETE_STEPS: Text = with_ids!("DELETE FROM step WHERE build IN ", "");
 const DELETE_BUILDS: Text = with_ids!("DELETE FROM build WHERE id IN ", "");
 const DELETE_EDGES: Text = with_ids!("DELETE FROM edge WHERE request IN ", "");
@@ -94,6 +97,9 @@ async fn delete_buildsets(tx: &mut Tx<'_>, ids: &[i64], retired: &mut Retired) -
     let (builds, requests) = (list(tx, BUILDS_OF, ids).await?, list(tx, REQUESTS_OF, ids).await?);
     delete(tx, "upstream", DELETE_NOTED, ids).await?;
     delete(tx, "upstream", DELETE_USED, ids).await?;
+    delete(tx, "output", DELETE_OUTPUTS, &builds).await?;
+    retired.count("tests", delete(tx, "test_result", DELETE_TESTS, &builds).await?);
+    retired.count("artifacts", delete(tx, "artifact", DELETE_ARTIFACTS, &builds).await?);
     delete(tx, "step", DELETE_STEPS, &builds).await?;
     retired.count("builds", delete(tx, "build", DELETE_BUILDS, &builds).await?);
     delete(tx, "edge", DELETE_EDGES, &requests).await?;
@@ -175,6 +181,9 @@ crate::store::database::statements![
     REQUESTS_OF,
     DELETE_NOTED,
     DELETE_USED,
+    DELETE_OUTPUTS,
+    DELETE_TESTS,
+    DELETE_ARTIFACTS,
     DELETE_STEPS,
     DELETE_BUILDS,
     DELETE_EDGES,

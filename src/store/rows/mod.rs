@@ -17,6 +17,7 @@ pub(super) mod rating;
 pub(super) mod recipe;
 pub(super) mod repository;
 pub(super) mod request;
+pub(super) mod result;
 pub(super) mod standing;
 pub(super) mod step;
 pub(super) mod timer;
@@ -104,9 +105,13 @@ fn write_one(writes: &mut Writes, seq: Seq, at: Timestamp, body: &EventBody) {
         E::BuildLeased { build } => build::leased(writes, build),
         E::BuildStarted { build } => build::started(writes, *build, at),
         E::StepStarted { build, step, name } => step::started(writes, *build, *step, name, at),
-        E::StepFinished { build, step, outcome, cause, summary } => {
-            step::finished(writes, *build, *step, End { outcome: *outcome, cause: *cause, summary, at });
+        E::StepFinished { build, step, outcome, cause, summary, warnings } => {
+            let end = End { outcome: *outcome, cause: *cause, summary, at };
+            step::finished(writes, *build, *step, end, *warnings);
         }
+        E::StepOutputs { build, step, outputs } => result::outputs(writes, *build, *step, outputs),
+        E::StepTested { build, step, first, tests } => result::tests(writes, *build, *step, *first, tests),
+        E::ArtifactStored { artifact } => result::artifact(writes, artifact),
         E::StepTriggered { build, step, buildset, wait } => step::triggered(writes, *build, *step, *buildset, *wait),
         E::BuildResumable { build } => build::resumable(writes, *build),
         E::BuildResumed { build, .. } => build::resumed(writes, *build),
@@ -184,6 +189,7 @@ pub(super) fn statements() -> Vec<(&'static str, Vec<(&'static str, super::datab
         ("rows/recipe.rs", recipe::statements()),
         ("rows/repository.rs", repository::statements()),
         ("rows/request.rs", request::statements()),
+        ("rows/result.rs", result::statements()),
         ("rows/standing.rs", standing::statements()),
         ("rows/step.rs", step::statements()),
         ("rows/timer.rs", timer::statements()),

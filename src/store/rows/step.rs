@@ -11,7 +11,7 @@ use crate::store::tx::Tx;
 use crate::store::writes::Writes;
 
 const START: &str = "INSERT INTO step (build, number, name, started_at) VALUES ($1, $2, $3, $4)";
-const FINISH: &str = "UPDATE step SET outcome = $3, cause = $4, summary = $5, finished_at = $6
+const FINISH: &str = "UPDATE step SET outcome = $3, cause = $4, summary = $5, finished_at = $6, warnings = $7
     WHERE build = $1 AND number = $2 AND outcome IS NULL";
 const TRIGGER: &str = "UPDATE step SET triggered = $3 WHERE build = $1 AND number = $2 AND triggered IS NULL";
 pub(super) const LOAD_OPEN: &str = "SELECT step.build, step.number, step.outcome
@@ -22,14 +22,15 @@ pub(super) fn started(writes: &mut Writes, build: BuildId, number: u32, name: &s
     writes.one("step", format!("{build}/{number}"), start);
 }
 
-pub(super) fn finished(writes: &mut Writes, build: BuildId, number: u32, end: End<'_>) {
+pub(super) fn finished(writes: &mut Writes, build: BuildId, number: u32, end: End<'_>, warnings: u64) {
     let finish = sql(FINISH)
         .bind(build.0)
         .bind(number)
         .bind(end.outcome.as_str())
         .bind(end.cause.map(Cause::as_str))
         .bind(end.summary)
-        .bind(end.at.0);
+        .bind(end.at.0)
+        .bind(i64::try_from(warnings).unwrap_or(i64::MAX));
     writes.one("step", format!("{build}/{number}"), finish);
 }
 

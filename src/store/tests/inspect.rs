@@ -105,6 +105,7 @@ async fn lived(kind: Kind) -> World {
         outcome: Outcome::Exception,
         cause: Some(Cause::Infrastructure),
         summary: "exit code 2".into(),
+        warnings: 0,
     };
     let started = EventBody::BuildStarted { build: of(1) };
     world.happen(vec![started, step(1, "compile"), ended, finished(1, Outcome::Retry, true), build(2, 1, 1, 2)]).await;

@@ -162,6 +162,7 @@ async fn a_build_runs_through_steps_and_settles_its_request(kind: Kind) {
                 outcome: Outcome::Success,
                 cause: None,
                 summary: "exit code 0".into(),
+                warnings: 3,
             },
             EventBody::StepStarted { build: BuildId(1), step: 1, name: "test".into() },
         ])
@@ -182,6 +183,56 @@ async fn a_build_runs_through_steps_and_settles_its_request(kind: Kind) {
     assert_eq!(world.refused(vec![completed(1, Outcome::Cancelled)]).await, "buildset");
     assert!(world.state.requests.is_empty() && world.state.needs.is_empty());
     world.restart().await;
+}
+
+async fn what_comes_out_of_a_step_is_kept_once_and_shown_in_order(kind: Kind) {
+    let mut world = with_buildset(kind, by_person(), 1..2).await;
+    let id = BuildId(1);
+    world.happen(vec![build(1, 1, 1, 1), EventBody::BuildStarted { build: id }]).await;
+    world.happen(vec![EventBody::StepStarted { build: id, step: 0, name: "test".into() }]).await;
+    let test = |name: &str, outcome| TestCase {
+        suite: "core".into(),
+        name: name.into(),
+        outcome,
+        micros: 1_500,
+        message: "1 \u{2260} 2 \"quoted\"\n".into(),
+    };
+    let tests = vec![test("passes", TestOutcome::Passed), test("fails", TestOutcome::Failed)];
+    let outputs = [("version".to_owned(), "1.2".to_owned()), ("empty".to_owned(), String::new())].into();
+    let digest = Digest::of(b"hello");
+    let artifact = Artifact {
+        build: id,
+        step: 0,
+        path: "dist/a b.txt".into(),
+        bytes: 5,
+        digest: digest.clone(),
+        at: Timestamp(7),
+    };
+    let said = vec![
+        EventBody::StepOutputs { build: id, step: 0, outputs },
+        EventBody::StepTested { build: id, step: 0, first: 0, tests },
+        EventBody::ArtifactStored { artifact },
+    ];
+    world.happen(said.clone()).await;
+    // A worker says again what it does not know was heard.
+    world.happen(said).await;
+    world = world.restart().await;
+    let reader = world.store.reader();
+    let outputs: Vec<(String, String)> =
+        reader.outputs_of_build(id).await.unwrap().into_iter().map(|row| (row.name, row.value)).collect();
+    assert_eq!(outputs, [("empty".to_owned(), String::new()), ("version".to_owned(), "1.2".to_owned())]);
+    let tests = reader.tests_of_build(id, 0, 10).await.unwrap();
+    let names: Vec<(u32, &str, &str)> =
+        tests.iter().map(|row| (row.number, row.name.as_str(), row.outcome.as_str())).collect();
+    assert_eq!(names, [(1, "fails", "failed"), (0, "passes", "passed")], "what failed comes first");
+    assert_eq!(tests[0].message, "1 \u{2260} 2 \"quoted\"\n");
+    assert_eq!(reader.count_tests(id).await.unwrap().total(), 2);
+    let artifacts = reader.artifacts_of_build(id).await.unwrap();
+    assert_eq!((artifacts.len(), artifacts[0].bytes, artifacts[0].at), (1, 5, Timestamp(7)));
+    let known = reader.known_artifacts(&[digest.clone(), Digest::of(b"other")]).await.unwrap();
+    assert_eq!(known, [digest]);
+    let unknown = EventBody::StepOutputs { build: id, step: 9, outputs: [("a".to_owned(), "b".to_owned())].into() };
+    assert_eq!(world.refused(vec![unknown]).await, "output");
 }
 
 async fn a_request_has_one_live_lease_and_ever_newer_epochs(kind: Kind) {
@@ -435,6 +486,7 @@ on_both! {
     a_held_verdict_may_be_replaced_in_the_turn_that_gives_it,
     a_moment_fires_once,
     a_build_runs_through_steps_and_settles_its_request,
+    what_comes_out_of_a_step_is_kept_once_and_shown_in_order,
     a_request_has_one_live_lease_and_ever_newer_epochs,
     the_tables_themselves_refuse_a_second_live_lease,
     a_trigger_step_suspends_its_build_until_its_buildset_completes,

@@ -129,7 +129,14 @@ impl Walk {
         if let (BuildState::Running, Some((step, None))) = (open.build.state, open.steps.last_key_value()) {
             let (step, summary) = (*step, "exit code 2".to_owned());
             let outcome = Outcome::Failure;
-            possible.push(EventBody::StepFinished { build, step, outcome, cause: Some(Cause::Test), summary });
+            possible.push(EventBody::StepFinished {
+                build,
+                step,
+                outcome,
+                cause: Some(Cause::Test),
+                summary,
+                warnings: 0,
+            });
         }
         let triggers_step = open.steps.last_key_value().filter(|_| !self.triggered.contains(&build));
         if let (BuildState::Running, Some((step, None))) = (open.build.state, triggers_step) {

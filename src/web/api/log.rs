@@ -33,6 +33,7 @@ const FOLLOW_WAIT: Duration = Duration::from_secs(5);
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawQuery {
     step: Option<u32>,
+    log: Option<u32>,
     offset: Option<u64>,
     follow: Option<bool>,
 }
@@ -68,7 +69,7 @@ pub(super) async fn raw(
 ) -> Result<Response, ApiError> {
     let (build, steps) = find(&app, &id).await?;
     let step = chosen(&build, &steps, query.step)?;
-    let address = build.log(step.number);
+    let address = LogAddress { log: query.log.unwrap_or(0), ..build.log(step.number) };
     let info = off_the_runtime(&app, move |logs| logs.length(address)).await?.unwrap_or_default();
     let complete = step.finished_at.is_some();
     let follow = query.follow.unwrap_or(false) && !complete;

@@ -12,6 +12,7 @@ pub mod error;
 pub mod health;
 pub mod log;
 pub mod read;
+pub(crate) mod result;
 pub(crate) mod shape;
 pub mod token;
 pub mod why;
@@ -27,7 +28,7 @@ use self::error::{ApiError, cut};
 use super::{App, stream};
 
 /// Everything that can be asked, for `GET /api/v1`.
-const PATHS: [(&str, &str, &str); 39] = [
+const PATHS: [(&str, &str, &str); 42] = [
     ("GET", "/status", "what is broken, what runs, what waits, how sources and workers fare"),
     ("GET", "/changes", "?repository=&branch=&before=&limit="),
     ("GET", "/changes/{id or revision}", "a change, its commits, every scheduler's verdict, its buildsets"),
@@ -35,7 +36,18 @@ const PATHS: [(&str, &str, &str); 39] = [
     ("GET", "/buildsets/{id}", "a buildset, its requests with what they wait for, its edges, its changes"),
     ("GET", "/builds", "?builder=&branch=&outcome=&state=&before=&limit="),
     ("GET", "/builds/{id}", "a build, its steps, its stamps"),
-    ("GET", "/builds/{id}/log", "?step=&offset=&follow= the bytes that a step printed"),
+    (
+        "GET",
+        "/builds/{id}/log",
+        "?step=&log=&offset=&follow= the bytes that a step printed, or that a file it follows got",
+    ),
+    (
+        "GET",
+        "/builds/{id}/results",
+        "the values, tests and files that came out of it, and the files that its steps follow",
+    ),
+    ("GET", "/builds/{id}/tests", "?after=&limit= what its tests came to, those that failed first"),
+    ("GET", "/builds/{id}/artifacts/{step}/{path}", "the bytes of a file that is kept of it"),
     ("GET", "/builds/{id}/suspects", "the changes since the last good build of its builder on its branch"),
     ("GET", "/builds/{id}/steps/{step}/lines", "?from=&count= lines of a log"),
     ("GET", "/builds/{id}/steps/{step}/errors", "lines of a log that look like errors, and an excerpt"),
@@ -100,6 +112,9 @@ pub fn routes() -> Router<App> {
         .route("/builds/{id}", get(read::build))
         .route("/builds/{id}/cancel", post(act::cancel_build))
         .route("/builds/{id}/log", get(log::raw))
+        .route("/builds/{id}/results", get(result::results))
+        .route("/builds/{id}/tests", get(result::tests))
+        .route("/builds/{id}/artifacts/{step}/{*path}", get(result::artifact))
         .route("/builds/{id}/suspects", get(read::suspects))
         .route("/builds/{id}/steps/{step}/lines", get(log::lines))
         .route("/builds/{id}/steps/{step}/errors", get(log::errors))

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use gristmill_model::time::say_span;
 use gristmill_model::{BuildId, Command, Outcome, StepAction, Timestamp};
 use serde::Deserialize;
 
@@ -13,11 +14,16 @@ use super::log::{LogPanel, log_panel};
 use super::overview::SuspectView;
 use super::shell::{Shell, Shown, Trouble, answer, blocking, page};
 use super::show::{self, Markup, Sign};
-use crate::store::read::{BuildDetail, StepRow};
+use crate::store::read::{ArtifactRow, BuildDetail, StepRow, TestRow};
+use crate::web::api::result::{artifact_href, followed};
 use crate::web::{App, ansi};
 
 /// Suspects that are named; the rest are counted.
 const SUSPECTS_SHOWN: usize = 8;
+/// Tests that are shown; the API gives all.
+const TESTS_SHOWN: i64 = 50;
+/// Files that are shown; the API gives all.
+const ARTIFACTS_SHOWN: usize = 100;
 
 #[derive(Template)]
 #[template(path = "build.html")]
@@ -53,6 +59,28 @@ struct BuildPage {
     properties: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     requires: Vec<(String, String)>,
+    results: ResultsView,
+}
+
+/// What came out of the steps.
+struct ResultsView {
+    failed: u64,
+    skipped: u64,
+    passed: u64,
+    tests: Vec<TestView>,
+    tests_more: u64,
+    artifacts: Vec<(String, String, String)>,
+    artifacts_more: usize,
+    outputs: Vec<(String, String)>,
+    /// Step, number, name of followed files.
+    logs: Vec<(u32, u32, String)>,
+}
+
+struct TestView {
+    outcome: &'static str,
+    name: String,
+    lasted: String,
+    message: String,
 }
 
 struct ExcerptView {
@@ -142,7 +170,43 @@ async fn build_page(app: &App, which: &str, query: BuildQuery) -> Shown {
         properties: text(&detail.properties),
         environment: text(&detail.recipe.environment),
         requires: text(&detail.recipe.requires),
+        results: results(app, &detail).await?,
         shell: shell.titled(format!("{} {id}", row.builder)),
+    })
+}
+
+async fn results(app: &App, detail: &BuildDetail) -> Result<ResultsView, Trouble> {
+    let id = detail.build.id;
+    let counts = app.reader.count_tests(id).await?;
+    let tests = if counts.total() == 0 { Vec::new() } else { app.reader.tests_of_build(id, 0, TESTS_SHOWN).await? };
+    let test = |row: &TestRow| TestView {
+        outcome: row.outcome.as_str(),
+        name: ansi::one_line(&if row.suite.is_empty() {
+            row.name.clone()
+        } else {
+            format!("{} {}", row.suite, row.name)
+        }),
+        lasted: match row.micros {
+            0 => String::new(),
+            micros => say_span(std::time::Duration::from_micros(micros)),
+        },
+        message: ansi::many_lines(&row.message),
+    };
+    let artifacts = app.reader.artifacts_of_build(id).await?;
+    let file = |row: &ArtifactRow| {
+        (artifact_href(id, row.step, &row.path), ansi::one_line(&row.path), crate::keeping::files::size(row.bytes))
+    };
+    let outputs = app.reader.outputs_of_build(id).await?;
+    Ok(ResultsView {
+        failed: counts.failed,
+        skipped: counts.skipped,
+        passed: counts.passed,
+        tests_more: counts.total().saturating_sub(tests.len() as u64),
+        tests: tests.iter().map(test).collect(),
+        artifacts_more: artifacts.len().saturating_sub(ARTIFACTS_SHOWN),
+        artifacts: artifacts.iter().take(ARTIFACTS_SHOWN).map(file).collect(),
+        outputs: outputs.into_iter().map(|row| (row.name, ansi::one_line(&row.value))).collect(),
+        logs: followed(&detail.recipe, detail.steps.iter().map(|step| step.number)),
     })
 }
 
@@ -207,7 +271,7 @@ fn steps(detail: &BuildDetail, current: Option<u32>, now: Timestamp) -> Vec<Step
             .summary
             .as_deref()
             .map(ansi::one_line)
-            .filter(|_| step.outcome.is_some_and(|outcome| !outcome.is_good()))
+            .filter(|_| step.warnings > 0 || step.outcome.is_some_and(|outcome| !outcome.is_good()))
             .unwrap_or_default(),
         lasted: show::lasted(step.started_at, step.finished_at, now),
         share: span(step) * 1000 / longest,

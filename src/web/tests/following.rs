@@ -102,7 +102,13 @@ async fn the_journal_is_followed_from_any_number_without_a_gap(kind: Kind) {
         .report(
             2,
             1,
-            ReportBody::StepFinished { step: 0, outcome: Outcome::Success, cause: None, summary: String::new() },
+            ReportBody::StepFinished {
+                step: 0,
+                outcome: Outcome::Success,
+                cause: None,
+                summary: String::new(),
+                warnings: 0,
+            },
         )
         .await;
     let now = world.app.reader.journal_head().await.unwrap();
@@ -186,7 +192,13 @@ async fn a_growing_log_is_followed_to_its_end(kind: Kind) {
         .report(
             2,
             1,
-            ReportBody::StepFinished { step: 0, outcome: Outcome::Success, cause: None, summary: String::new() },
+            ReportBody::StepFinished {
+                step: 0,
+                outcome: Outcome::Success,
+                cause: None,
+                summary: String::new(),
+                warnings: 0,
+            },
         )
         .await;
     assert_eq!(connection.more().await, None);

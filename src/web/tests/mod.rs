@@ -7,4 +7,5 @@ mod following;
 mod pages;
 mod printing;
 mod refusing;
+mod results;
 mod world;

@@ -144,6 +144,7 @@ async fn the_viewer_gets_lines_and_hears_when_there_are_more(kind: Kind) {
         outcome: gristmill_model::Outcome::Success,
         cause: None,
         summary: String::new(),
+        warnings: 0,
     };
     world.report(2, 1, body).await;
     let answer = tokio::time::timeout(std::time::Duration::from_secs(15), waits).await.unwrap().unwrap().unwrap();

@@ -238,6 +238,7 @@ impl World {
             outcome,
             cause,
             summary: summary.to_owned(),
+            warnings: 0,
         };
         self.report(build, 1, finished(0, Outcome::Success, None, "")).await;
         self.report(build, 1, ReportBody::StepStarted { step: 1 }).await;
@@ -252,7 +253,7 @@ impl World {
     /// Prints on a step of a build's first attempt.
     pub(super) fn print(&self, build: i64, step: u32, offset: u64, text: &str) {
         let frame = zstd::encode_all(text.as_bytes(), 1).unwrap();
-        let log = LogAddress { build: BuildId(build), epoch: 1, step };
+        let log = LogAddress::output(BuildId(build), 1, step);
         let length = u32::try_from(text.len()).unwrap();
         self.logs.append(&LogAppend { log, offset, length, frame }).unwrap();
     }

@@ -11,8 +11,7 @@ use gristmill_model::matching::{Field, Matcher};
 use gristmill_model::{
     Builder, BuilderName, Care, Catalog, CatalogHash, Change, Condition, Graph, IrcConfig, MailConfig, Need, NeedMode,
     Node, NotifierKind, Parameter, ParameterKind, Place, Project, Quarantine, Quiet, Recipe, Recipient, Repository,
-    Route, RouteTarget, Scheduler, SchedulerKind, SchedulerName, SourceUse, StepAction, StepRecipe, StepRules, Target,
-    Window,
+    Route, RouteTarget, Scheduler, SchedulerKind, SchedulerName, SourceUse, StepAction, StepRecipe, Target, Window,
 };
 
 use crate::profile::Size;
@@ -153,14 +152,7 @@ impl Draft {
             let trigger = StepAction::Trigger { scheduler: scheduler.clone(), wait, properties: BTreeMap::new() };
             actions.insert(rng.below(actions.len() + 1), trigger);
         }
-        let step = |(number, action)| StepRecipe {
-            name: format!("step-{number}"),
-            action,
-            rules: StepRules::default(),
-            timeouts: gristmill_model::Timeouts::default(),
-            environment: BTreeMap::new(),
-            folder: String::new(),
-        };
+        let step = |(number, action)| StepRecipe::new(format!("step-{number}"), action);
         let requires = rng.chance(0.25).then(|| ("os".to_owned(), (*rng.pick(self.systems)).to_owned()));
         Recipe {
             sources,

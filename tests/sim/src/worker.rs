@@ -358,7 +358,11 @@ impl World {
         let (step, began) = (run.step, run.order.is_some());
         let (outcome, cause, summary) = (Outcome::Cancelled, Some(Cause::Person), "cancelled".to_owned());
         if began {
-            self.put(index, lease, ReportBody::StepFinished { step, outcome, cause, summary: summary.clone() });
+            self.put(
+                index,
+                lease,
+                ReportBody::StepFinished { step, outcome, cause, summary: summary.clone(), warnings: 0 },
+            );
         }
         self.put(index, lease, ReportBody::Finished { outcome, cause, summary });
     }
@@ -415,7 +419,7 @@ impl World {
         run.is_stepping = false;
         if self.faults.come(Fault::AttemptFails) {
             let (outcome, cause, summary) = (Outcome::Exception, Some(Cause::Infrastructure), "the disk".to_owned());
-            self.put(index, lease, ReportBody::StepFinished { step, outcome, cause, summary });
+            self.put(index, lease, ReportBody::StepFinished { step, outcome, cause, summary, warnings: 0 });
             return self.finish_run(index, lease, Outcome::Retry, cause);
         }
         let outcome = match self.chances.worker.unit() {
@@ -433,7 +437,7 @@ impl World {
         run.warnings |= outcome == Outcome::Warnings;
         let cause = outcome.is_bad().then_some(Cause::Code);
         let summary = format!("step {step}: {outcome}");
-        self.put(index, lease, ReportBody::StepFinished { step, outcome, cause, summary });
+        self.put(index, lease, ReportBody::StepFinished { step, outcome, cause, summary, warnings: 0 });
         match outcome {
             Outcome::Success | Outcome::Warnings | Outcome::Skipped => self.begin_step(index, lease),
             Outcome::Retry | Outcome::Cancelled => {

@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gristmill_model::{Command, Timeouts};
+use gristmill_model::{Command, Limits, Timeouts};
 use tokio::time::Instant;
 
 use super::{CheckoutError, Mirrors};
 use crate::LogWriter;
-use crate::executor::{Executor, StepEnd, StepOrder, Stop};
+use crate::executor::{Apart, Executor, StepEnd, StepOrder, Stop};
 
 /// The ways in which git may fetch. Anything else, such as `ext::`, would run a program of the URL's choice.
 const PROTOCOLS: &str = "file:git:http:https:ssh";
@@ -199,6 +199,8 @@ impl<'a> Git<'a> {
             environment,
             // A big fetch may be silent for long; a network that stands still is git's own to notice.
             timeouts: Timeouts { idle: total, total, ..self.timeouts },
+            limits: Limits::default(),
+            apart: Apart::default(),
         };
         let end = self.executor.run(&step, log, &self.stop).await.map_err(|source| CheckoutError::Git { source })?;
         match end {

@@ -1,6 +1,6 @@
 //! The part of a worker that runs one step in one kind of isolation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gristmill_model::time::say_span;
-use gristmill_model::{Command, Timeouts};
+use gristmill_model::{Command, Isolation, Limits, Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use crate::LogWriter;
@@ -37,6 +37,27 @@ pub struct StepOrder {
     pub environment: BTreeMap<String, String>,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// What it may use up.
+    pub limits: Limits,
+    /// How it is kept apart from the rest of the machine.
+    pub apart: Apart,
+}
+
+/// How a step is kept apart from the rest of the machine, and what it must see all the same.
+#[derive(Debug, Clone, Default)]
+pub struct Apart {
+    /// By what.
+    pub isolation: Isolation,
+    /// The build's own folder.
+    pub workspace: PathBuf,
+    /// The step's own folder, if it has one.
+    pub scratch: Option<PathBuf>,
+    /// The worker's own folder, which no step that is kept apart sees.
+    pub data: PathBuf,
+    /// Names of the variables that are secrets: their values stand in no argument.
+    pub secret: BTreeSet<String>,
+    /// Names of the variables that say something about the worker's own machine.
+    pub native: BTreeSet<String>,
 }
 
 /// The two ways in which a step is ended from outside.

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Executor, ExecutorError, StepEnd, StepOrder, Stop};
 use crate::LogWriter;
+use crate::isolation;
 
 /// How long output is still read after the step's own process has ended: another one may hold the pipe open for ever.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(2);
@@ -114,7 +115,8 @@ impl Tree {
         let failed = |source: io::Error| failure(&program, source);
         let (reader, writer) = io::pipe().map_err(failed)?;
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
-        let mut command = process::Command::new(&program);
+        let (first, arguments) = isolation::wrap(program.clone(), arguments, step);
+        let mut command = process::Command::new(&first);
         command
             .args(arguments)
             .env_clear()
@@ -161,7 +163,9 @@ fn arguments_of(step: &StepOrder) -> Result<Invocation, ExecutorError> {
         Command::Script(text) => {
             let failed = |source| ExecutorError::Spawn { program: "/bin/sh".into(), source };
             let lease = step.environment.get(crate::environment::LEASE).map_or("script", String::as_str);
-            let path = std::env::temp_dir().join(format!("gristmill-{lease}-{}.sh", std::process::id()));
+            // A step that is kept apart has another temporary folder.
+            let folder = step.apart.scratch.clone().unwrap_or_else(std::env::temp_dir);
+            let path = folder.join(format!("gristmill-{lease}-{}.sh", std::process::id()));
             write_new(&path, text).map_err(failed)?;
             let arguments = vec!["-e".into(), path.display().to_string()];
             Ok(("/bin/sh".into(), arguments, Some(ScriptFile(path))))

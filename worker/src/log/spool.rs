@@ -55,11 +55,6 @@ impl Spool {
         self.pending.pop_front();
     }
 
-    /// Says which log this is.
-    pub(crate) fn step(&self) -> u32 {
-        self.log.step
-    }
-
     /// Takes a piece, which begins at `offset` of what the step printed.
     pub(crate) fn push(&mut self, offset: u64, length: u32, frame: Vec<u8>) {
         let offset = offset.saturating_add_signed(self.shift);
@@ -142,7 +137,7 @@ mod tests {
     use super::*;
 
     fn spool(pieces: &[&str]) -> Spool {
-        let mut spool = Spool::new(LogAddress { build: BuildId(1), epoch: 1, step: 0 });
+        let mut spool = Spool::new(LogAddress::output(BuildId(1), 1, 0));
         let mut offset = 0;
         for piece in pieces {
             spool.push(offset, u32::try_from(piece.len()).unwrap(), compress(piece.as_bytes()));

@@ -11,6 +11,7 @@ use gristmill_model::protocol::limit::FRAME_BYTES_MAX;
 use tokio::time::Instant;
 
 use crate::spool::{Outbox, Piece};
+use crate::steps::lens::Lens;
 
 /// How long a piece that is not full waits for more.
 pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(200);
@@ -29,6 +30,10 @@ const ZSTD_LEVEL: i32 = 1;
 pub struct LogWriter {
     outbox: Outbox,
     step: u32,
+    /// Which of the step's logs it is.
+    log: u32,
+    /// What the bytes go through before they are kept.
+    lens: Option<Box<Lens>>,
     /// What comes before the first byte, if ever there is one.
     heading: Option<Vec<u8>>,
     /// What is not yet cut into pieces.
@@ -54,6 +59,8 @@ impl LogWriter {
         Self {
             outbox,
             step,
+            log: 0,
+            lens: None,
             heading: Some(heading.as_bytes().to_vec()),
             buffer: Vec::new(),
             offset: 0,
@@ -67,8 +74,34 @@ impl LogWriter {
         }
     }
 
+    /// Makes it the log of a file that the step follows.
+    pub(crate) fn of(mut self, log: u32) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Masks and counts what comes from now on.
+    pub(crate) fn look_through(&mut self, lens: Lens) {
+        self.lens = Some(Box::new(lens)).filter(|lens| !lens.is_idle());
+    }
+
+    /// Counts the lines so far that are warnings.
+    pub(crate) fn warnings(&mut self) -> u64 {
+        self.lens.as_mut().map_or(0, |lens| lens.warnings())
+    }
+
     /// Takes bytes that the step printed. At most one read of the pipe may be pushed while the writer is not full.
     pub fn push(&mut self, bytes: &[u8], now: Instant) {
+        match &mut self.lens {
+            Some(lens) => {
+                let shown = lens.pass(bytes);
+                self.push_shown(&shown, now);
+            }
+            None => self.push_shown(bytes, now),
+        }
+    }
+
+    fn push_shown(&mut self, bytes: &[u8], now: Instant) {
         if bytes.is_empty() {
             return;
         }
@@ -83,8 +116,17 @@ impl LogWriter {
         }
     }
 
+    /// Writes what might have been the beginning of a secret: nothing follows that would make it one.
+    fn write_held(&mut self) {
+        if let Some(lens) = &mut self.lens {
+            let rest = lens.rest();
+            self.push_shown(&rest, Instant::now());
+        }
+    }
+
     /// Writes a line of our own, marked as such.
     pub fn remark(&mut self, text: &str) {
+        self.write_held();
         self.write_heading();
         let break_before = if self.is_at_line_start { "" } else { "\n" };
         self.append(format!("{break_before}gristmill: {text}\n").as_bytes());
@@ -116,7 +158,13 @@ impl LogWriter {
             // Where there is no room the build is fenced or the worker stops: nobody wants the log any more.
             if let Some(room) = room {
                 let length = u32::try_from(length).expect("a piece is small");
-                room.send_piece(Piece { step: self.step, offset: self.offset, length, frame: compress(&bytes) });
+                room.send_piece(Piece {
+                    step: self.step,
+                    log: self.log,
+                    offset: self.offset,
+                    length,
+                    frame: compress(&bytes),
+                });
             }
             self.offset += length as u64;
         }
@@ -125,6 +173,7 @@ impl LogWriter {
 
     /// Ends the log, and hands everything over. `is_silent_success` leaves a log without a byte away.
     pub(crate) async fn finish(&mut self, is_silent_success: bool) {
+        self.write_held();
         if !is_silent_success {
             self.write_heading();
         }

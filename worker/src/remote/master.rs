@@ -5,12 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gristmill_model::WorkerName;
 use gristmill_model::protocol::wire::{
     self, HelloAnswer, HelloRequest, HoldRequest, KEY_HEADER, LogAnswer, PROOF_HEADER, PollAnswer, PollRequest,
     ReportsRequest, Versions,
 };
-use gristmill_model::protocol::{Held, Hello, LogAppend, Refusal, Report, Welcome, WorkerCommand};
+use gristmill_model::protocol::{
+    ArtifactPiece, Held, Hello, LogAppend, Refusal, Report, Secrets, Welcome, WorkerCommand,
+};
+use gristmill_model::{BuildId, WorkerName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -33,6 +35,12 @@ const POLL_MARGIN: Duration = Duration::from_secs(10);
 /// Bytes of an answer to a poll: orders with all their steps.
 const POLL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// How long a piece of a file may take: with the last one the service reads the whole file again, and makes it safe.
+const ARTIFACT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Bytes of an answer with secrets: as many of the longest as a builder may have, escaped, and room.
+const SECRETS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Bytes of any other answer.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
@@ -41,6 +49,7 @@ const BEAT_SECONDS: std::ops::RangeInclusive<u64> = 1..=60;
 
 const JSON: &str = "application/json";
 const ZSTD: &str = "application/zstd";
+const BYTES: &str = "application/octet-stream";
 
 /// A service on another machine.
 #[derive(Debug)]
@@ -102,9 +111,14 @@ impl Remote {
         let timeout = match path {
             wire::POLL => Duration::from_secs(POLL_SECONDS_MAX) + POLL_MARGIN,
             wire::BEAT => BEAT_TIMEOUT,
+            path if path.starts_with(wire::ARTIFACTS) => ARTIFACT_TIMEOUT,
             _ => ANSWER_TIMEOUT,
         };
-        let answer_bytes_max = if path == wire::POLL { POLL_BYTES_MAX } else { ANSWER_BYTES_MAX };
+        let answer_bytes_max = match path {
+            wire::POLL => POLL_BYTES_MAX,
+            path if path.starts_with(wire::SECRETS) => SECRETS_BYTES_MAX,
+            _ => ANSWER_BYTES_MAX,
+        };
         let session = lock(&self.session).clone();
         let Some(bearer) = session else {
             return Err(Refusal::Unavailable { why: "the service does not know this worker yet".to_owned() });
@@ -171,6 +185,18 @@ impl Master for Remote {
         let path = wire::log_path(piece.log, piece.offset, piece.length);
         let asked = Asked::About(Held { build: piece.log.build, epoch: piece.log.epoch });
         let answer = self.ask(&path, asked, (ZSTD, piece.frame)).await?;
+        read(&answer).map(|answer: LogAnswer| answer.length)
+    }
+
+    async fn secrets(&self, _worker: &WorkerName, build: BuildId, epoch: i64, step: u32) -> Result<Secrets, Refusal> {
+        let path = wire::secrets_path(build, epoch, step);
+        read(&self.ask(&path, Asked::About(Held { build, epoch }), (JSON, Vec::new())).await?)
+    }
+
+    async fn append_artifact(&self, _worker: &WorkerName, piece: ArtifactPiece) -> Result<u64, Refusal> {
+        let path = wire::artifact_path(&piece);
+        let asked = Asked::About(Held { build: piece.build, epoch: piece.epoch });
+        let answer = self.ask(&path, asked, (BYTES, piece.bytes)).await?;
         read(&answer).map(|answer: LogAnswer| answer.length)
     }
 

@@ -3,7 +3,7 @@
 //! What was acknowledged is kept while there is room, because a service may come back with less of a log than it had
 //! acknowledged; when there is no room, whole acknowledged segments go first.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{HEAD_BYTES, PEEK_BYTES, Record, decode, encode, peek_piece, whole_length};
+use super::record::{HEAD_BYTES, LogOf, PEEK_BYTES, Record, decode, encode, peek_piece, whole_length};
 
 /// A place in a spool: where a record begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -24,14 +24,15 @@ pub(crate) struct Place {
 }
 
 /// How far the service has acknowledged. Written now and then: it may be older than the truth, never newer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Mark {
     /// The first record that is not acknowledged.
     pub(crate) place: Place,
-    /// The step whose log was sent last.
+    /// The step whose logs were sent last.
     pub(crate) step: u32,
-    /// How much further the service's log of that step is than what the step printed.
-    pub(crate) shift: i64,
+    /// By the number of the log: how much further the service's log of that step is than the step's own bytes.
+    #[serde(default)]
+    pub(crate) shifts: BTreeMap<u32, i64>,
 }
 
 /// The file with the mark.
@@ -165,8 +166,8 @@ impl Disk {
         Ok(None)
     }
 
-    /// Finds the piece of a step's log that has the byte at `offset`; `None` if it is not kept.
-    pub(crate) fn find(&self, step: u32, offset: u64) -> io::Result<Option<Place>> {
+    /// Finds the piece of a log that has the byte at `offset`; `None` if it is not kept.
+    pub(crate) fn find(&self, log: LogOf, offset: u64) -> io::Result<Option<Place>> {
         for segment in &self.segments {
             let mut at = 0;
             while at < segment.bytes {
@@ -174,7 +175,7 @@ impl Disk {
                 let there = usize::try_from(segment.bytes - at).unwrap_or(PEEK_BYTES).min(PEEK_BYTES);
                 segment.file.read_exact_at(&mut head[..there], at)?;
                 if let Some((of, begin, length)) = peek_piece(&head[..there])
-                    && of == step
+                    && of == log
                     && offset < begin + u64::from(length)
                 {
                     let place = Place { segment: segment.number, at };
@@ -283,7 +284,7 @@ mod tests {
     use super::*;
 
     fn piece(step: u32, offset: u64) -> Record {
-        Record::Piece(Piece { step, offset, length: 10, frame: vec![7; 100] })
+        Record::Piece(Piece { step, log: 0, offset, length: 10, frame: vec![7; 100] })
     }
 
     fn all(disk: &Disk) -> Vec<Record> {
@@ -341,7 +342,7 @@ mod tests {
             disk.append(&piece(u32::from(index >= 10), (index % 10) * 10)).unwrap();
         }
         let found = |disk: &Disk, step, offset| {
-            let place = disk.find(step, offset).unwrap()?;
+            let place = disk.find((step, 0), offset).unwrap()?;
             disk.read(place).unwrap().map(|(record, _)| record)
         };
         assert_eq!(found(&disk, 1, 35), Some(piece(1, 30)));
@@ -361,9 +362,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut disk = Disk::create(folder.path().join("spool"), 300).unwrap();
         disk.append(&piece(0, 0)).unwrap();
-        let mark = Mark { place: Place { segment: 1, at: 5 }, step: 3, shift: -7 };
+        let mark = Mark { place: Place { segment: 1, at: 5 }, step: 3, shifts: [(0, -7), (2, 5)].into() };
         disk.write_mark(&mark).unwrap();
-        assert_eq!(disk.read_mark(), Some(mark));
+        assert_eq!(disk.read_mark(), Some(mark.clone()));
         disk.write_mark(&Mark { place: Place { segment: 2, at: 0 }, ..mark }).unwrap();
         assert_eq!(disk.read_mark(), None);
     }

@@ -3,12 +3,13 @@
 //! On disk, or in memory where the service is in the same process. When the disk fails the rest is kept in memory, so
 //! that the build's end can still be told; the disk's part is not touched any more.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gristmill_model::protocol::ReportBody;
+use gristmill_model::protocol::limit::REPORTS_MAX;
 use tokio::sync::{Notify, watch};
 
 use super::disk::Disk;
@@ -16,6 +17,9 @@ use super::{Begin, Mark, Piece, Place, Record, Spooling, Spoolyard};
 
 /// Bytes that wait in memory before the step waits.
 const MEMORY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of reports that are said together; one that is larger is said alone.
+const REPORTS_BYTES_AIM: usize = 512 * 1024;
 
 /// How long what was spooled may stay unsynced.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
@@ -174,16 +178,15 @@ impl Queue {
     }
 
     fn report(&self, bodies: Vec<ReportBody>) {
-        if bodies.is_empty() {
-            return;
+        for bodies in split(bodies) {
+            let first = {
+                let mut inner = self.inner();
+                let first = inner.seq + 1;
+                inner.seq += bodies.len() as u64;
+                first
+            };
+            self.append(Record::Reports { first, bodies });
         }
-        let first = {
-            let mut inner = self.inner();
-            let first = inner.seq + 1;
-            inner.seq += bodies.len() as u64;
-            first
-        };
-        self.append(Record::Reports { first, bodies });
     }
 
     /// Says whether more log may be appended; makes room where that can be done.
@@ -224,8 +227,8 @@ impl Queue {
         }
     }
 
-    /// Takes the front away: the service has it. `log` is the step whose log was sent last, with its shift.
-    pub(crate) fn taken(&self, next: &Next, log: (u32, i64)) {
+    /// Takes the front away: the service has it. `sent` is the step whose logs were sent last, with their shifts.
+    pub(crate) fn taken(&self, next: &Next, sent: (u32, BTreeMap<u32, i64>)) {
         if let Record::Reports { first, bodies } = &next.record {
             let last = first + bodies.len() as u64 - 1;
             self.acknowledged.send_modify(|so_far| *so_far = last.max(*so_far));
@@ -242,7 +245,7 @@ impl Queue {
                 inner.unmarked += size_of(&next.record) as u64;
                 let is_report = matches!(next.record, Record::Reports { .. });
                 if is_report || inner.unmarked >= MARK_BYTES {
-                    inner.mark(log);
+                    inner.mark(sent);
                 }
                 if let (Some(yard), Some(disk)) = (&self.yard, &mut inner.disk) {
                     yard.give_back(disk.reclaim(place, yard.limits.kept_bytes_max));
@@ -253,10 +256,11 @@ impl Queue {
         self.freed.notify_waiters();
     }
 
-    /// Goes back to the piece of a step's log with the byte at `offset`; false if it is not kept any more.
-    pub(crate) fn go_back(&self, step: u32, offset: u64) -> bool {
+    /// Goes back to the piece of a log, given by step and number, with the byte at `offset`; false if it is not kept any
+    /// more.
+    pub(crate) fn go_back(&self, log: (u32, u32), offset: u64) -> bool {
         let mut inner = self.inner();
-        let found = inner.disk.as_ref().map(|disk| disk.find(step, offset));
+        let found = inner.disk.as_ref().map(|disk| disk.find(log, offset));
         match found {
             Some(Ok(Some(place))) if place <= inner.place => {
                 inner.place = place;
@@ -349,20 +353,44 @@ impl Inner {
         Ok(self.memory.front().map(|record| Next { record: record.clone(), after: After::Memory }))
     }
 
-    fn mark(&mut self, (step, shift): (u32, i64)) {
+    fn mark(&mut self, (step, shifts): (u32, BTreeMap<u32, i64>)) {
         self.unmarked = 0;
         let Some(disk) = &self.disk else { return };
-        if let Err(error) = disk.write_mark(&Mark { place: self.place, step, shift }) {
+        if let Err(error) = disk.write_mark(&Mark { place: self.place, step, shifts }) {
             tracing::debug!(%error, "how far the service is was not noted");
         }
     }
+}
+
+/// Parts reports so that each part can be said in one request, and is one record.
+fn split(bodies: Vec<ReportBody>) -> Vec<Vec<ReportBody>> {
+    let mut parts: Vec<Vec<ReportBody>> = Vec::new();
+    let mut bytes = 0;
+    for body in bodies {
+        let body_bytes = bytes_of(&body);
+        match parts.last_mut() {
+            Some(part) if part.len() < REPORTS_MAX && bytes + body_bytes <= REPORTS_BYTES_AIM => {
+                bytes += body_bytes;
+                part.push(body);
+            }
+            _ => {
+                bytes = body_bytes;
+                parts.push(vec![body]);
+            }
+        }
+    }
+    parts
+}
+
+fn bytes_of(body: &ReportBody) -> usize {
+    serde_json::to_vec(body).map_or(0, |bytes| bytes.len())
 }
 
 fn size_of(record: &Record) -> usize {
     const HEAD: usize = 64;
     match record {
         Record::Piece(piece) => HEAD + piece.frame.len(),
-        Record::Reports { bodies, .. } => HEAD * (bodies.len() + 1),
+        Record::Reports { bodies, .. } => HEAD + bodies.iter().map(bytes_of).sum::<usize>(),
         Record::Remark { text, .. } => HEAD + text.len(),
         Record::Begin(begin) => HEAD * (begin.steps.len() + 1),
     }

@@ -5,16 +5,17 @@
 
 use gristmill_model::BuildId;
 use gristmill_model::protocol::ReportBody;
+use gristmill_model::protocol::limit::REPORTS_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a record's kind and content: the largest are reports, at most 256 with summaries of 500 bytes.
-const CONTENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a record's kind and content: the largest are reports of tests.
+const CONTENT_BYTES_MAX: usize = REPORTS_BYTES_MAX;
 
 /// Bytes in front of the content, with its kind.
 pub(super) const HEAD_BYTES: usize = 9;
 
 /// Bytes in front of a piece's frame.
-const PIECE_BYTES: usize = 16;
+const PIECE_BYTES: usize = 20;
 
 /// Bytes from which a piece's place in its log is known: see [`peek_piece`].
 pub(super) const PEEK_BYTES: usize = HEAD_BYTES + PIECE_BYTES;
@@ -58,6 +59,8 @@ pub(crate) struct Begin {
 pub(crate) struct Piece {
     /// The step.
     pub(crate) step: u32,
+    /// Which of the step's logs.
+    pub(crate) log: u32,
     /// Where it begins in what the step printed.
     pub(crate) offset: u64,
     /// How many bytes it has uncompressed.
@@ -91,6 +94,7 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
         Record::Piece(piece) => {
             bytes.push(PIECE);
             bytes.extend(piece.step.to_le_bytes());
+            bytes.extend(piece.log.to_le_bytes());
             bytes.extend(piece.offset.to_le_bytes());
             bytes.extend(piece.length.to_le_bytes());
             bytes.extend(&piece.frame);
@@ -114,20 +118,25 @@ pub(super) fn whole_length(head: [u8; 4]) -> Result<usize, Torn> {
     if (1..=CONTENT_BYTES_MAX).contains(&length) { Ok(length + 8) } else { Err(Torn) }
 }
 
-/// Gives step, offset and length of a piece from its first [`PEEK_BYTES`]; `None` if it is something else.
-pub(super) fn peek_piece(bytes: &[u8]) -> Option<(u32, u64, u32)> {
+/// Gives the log, offset and length of a piece from its first [`PEEK_BYTES`]; `None` if it is something else.
+pub(super) fn peek_piece(bytes: &[u8]) -> Option<PieceHead> {
     let content = bytes.get(8..)?;
     let (kind, content) = content.split_first()?;
     (*kind == PIECE).then(|| piece_head(content).map(|(head, _)| head))?
 }
 
-type PieceHead = (u32, u64, u32);
+/// Step and number of a log.
+pub(super) type LogOf = (u32, u32);
+
+type PieceHead = (LogOf, u64, u32);
 
 fn piece_head(content: &[u8]) -> Option<(PieceHead, &[u8])> {
     let (step, rest) = content.split_first_chunk()?;
+    let (log, rest) = rest.split_first_chunk()?;
     let (offset, rest) = rest.split_first_chunk()?;
     let (length, rest) = rest.split_first_chunk()?;
-    Some(((u32::from_le_bytes(*step), u64::from_le_bytes(*offset), u32::from_le_bytes(*length)), rest))
+    let log = (u32::from_le_bytes(*step), u32::from_le_bytes(*log));
+    Some(((log, u64::from_le_bytes(*offset), u32::from_le_bytes(*length)), rest))
 }
 
 /// Reads one whole record.
@@ -146,8 +155,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Torn> {
             Ok(Record::Reports { first: u64::from_le_bytes(*first), bodies })
         }
         PIECE => {
-            let ((step, offset, length), frame) = piece_head(content).ok_or(Torn)?;
-            Ok(Record::Piece(Piece { step, offset, length, frame: frame.to_vec() }))
+            let (((step, log), offset, length), frame) = piece_head(content).ok_or(Torn)?;
+            Ok(Record::Piece(Piece { step, log, offset, length, frame: frame.to_vec() }))
         }
         REMARK => {
             let (step, text) = content.split_first_chunk().ok_or(Torn)?;
@@ -168,7 +177,7 @@ mod tests {
         vec![
             Record::Begin(Begin { build: BuildId(7), epoch: 3, steps: vec!["compile".to_owned()] }),
             Record::Reports { first: 1, bodies: vec![ReportBody::Started, ReportBody::StepStarted { step: 0 }] },
-            Record::Piece(Piece { step: 0, offset: 1 << 40, length: 5, frame: vec![1, 2, 3] }),
+            Record::Piece(Piece { step: 0, log: 3, offset: 1 << 40, length: 5, frame: vec![1, 2, 3] }),
             Record::Remark { step: 0, text: "the worker was restarted".to_owned() },
         ]
     }
@@ -180,7 +189,7 @@ mod tests {
             assert_eq!(whole_length(bytes[..4].try_into().unwrap()), Ok(bytes.len()));
             assert_eq!(decode(&bytes), Ok(record));
         }
-        assert_eq!(peek_piece(&encode(&records()[2])[..PEEK_BYTES]), Some((0, 1 << 40, 5)));
+        assert_eq!(peek_piece(&encode(&records()[2])[..PEEK_BYTES]), Some(((0, 3), 1 << 40, 5)));
         assert_eq!(peek_piece(&encode(&records()[1])[..PEEK_BYTES]), None);
     }
 

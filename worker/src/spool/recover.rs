@@ -3,7 +3,6 @@
 //! A build that was running is over, because its processes are killed when a worker starts. Its spool is completed with
 //! that, and delivered like any other.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -32,8 +31,8 @@ struct Told {
     seq: u64,
     running: Option<u32>,
     is_finished: bool,
-    /// The steps that have a log.
-    logs: BTreeMap<u32, u64>,
+    /// Whether there are pieces of logs.
+    has_logs: bool,
 }
 
 impl Told {
@@ -47,13 +46,15 @@ impl Told {
                         ReportBody::StepStarted { step } => self.running = Some(*step),
                         ReportBody::StepFinished { .. } => self.running = None,
                         ReportBody::Finished { .. } => self.is_finished = true,
-                        ReportBody::Started | ReportBody::TriggerReached { .. } => {}
+                        ReportBody::Started
+                        | ReportBody::TriggerReached { .. }
+                        | ReportBody::StepOutputs { .. }
+                        | ReportBody::StepTests { .. }
+                        | ReportBody::ArtifactStored { .. } => {}
                     }
                 }
             }
-            Record::Piece(piece) => {
-                self.logs.insert(piece.step, piece.offset + u64::from(piece.length));
-            }
+            Record::Piece(_) => self.has_logs = true,
             Record::Remark { .. } => {}
         }
     }
@@ -89,7 +90,7 @@ fn recover_one(yard: &Arc<Spoolyard>, path: &Path) -> io::Result<Option<Recovere
         Some(begin) => Held { build: begin.build, epoch: begin.epoch },
         None => match held_of(path) {
             // The first segment was sent and deleted.
-            Some(held) if told.seq > 0 || !told.logs.is_empty() => held,
+            Some(held) if told.seq > 0 || told.has_logs => held,
             _ => return Ok(None),
         },
     };
@@ -124,8 +125,8 @@ fn complete(told: &Told, outbox: &Outbox) -> Vec<ReportBody> {
         let name = names.and_then(|names| names.get(usize::try_from(step).ok()?)).cloned();
         summary = format!("the worker was restarted while step {} ran", name.unwrap_or_else(|| step.to_string()));
         outbox.remark(step, summary.clone());
-        let StepResult { outcome, cause, summary, .. } = StepResult::broken(&*summary);
-        bodies.push(ReportBody::StepFinished { step, outcome, cause, summary });
+        let StepResult { outcome, cause, summary, warnings, .. } = StepResult::broken(&*summary);
+        bodies.push(ReportBody::StepFinished { step, outcome, cause, summary, warnings });
     }
     bodies.push(ReportBody::Finished { outcome: Outcome::Retry, cause: Some(Cause::Infrastructure), summary });
     bodies

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gristmill_model::protocol::{BuildOrder, ReportBody, WorkerCommand};
-use gristmill_model::{BuildId, Recipe, StepAction, StepRecipe, StepRules, Timeouts, Timestamp};
+use gristmill_model::{BuildId, Recipe, StepAction, StepRecipe, Timeouts, Timestamp};
 use gristmill_worker::remote::{Address, Credential, Identity, Remote};
 use gristmill_worker::{Backoff, Handle, Options, SpoolLimits, Worker};
 use tokio::net::TcpListener;
@@ -199,12 +199,8 @@ pub(crate) async fn release(fifo: &Path) {
 
 fn order(build: i64, scripts: &[(&str, &str)]) -> BuildOrder {
     let step = |(name, text): &(&str, &str)| StepRecipe {
-        name: (*name).to_owned(),
-        action: StepAction::Run { command: gristmill_model::Command::Script((*text).to_owned()) },
-        rules: StepRules::default(),
         timeouts: Timeouts { grace: Duration::from_millis(200), ..Timeouts::default() },
-        environment: BTreeMap::new(),
-        folder: String::new(),
+        ..StepRecipe::new(*name, StepAction::Run { command: gristmill_model::Command::Script((*text).to_owned()) })
     };
     BuildOrder {
         build: BuildId(build),

@@ -14,7 +14,13 @@ async fn a_quick_silent_step_is_reported_in_few_words_and_has_no_log() {
     let expected = [
         ReportBody::Started,
         ReportBody::StepStarted { step: 0 },
-        ReportBody::StepFinished { step: 0, outcome: Outcome::Success, cause: None, summary: "exit code 0".to_owned() },
+        ReportBody::StepFinished {
+            step: 0,
+            outcome: Outcome::Success,
+            cause: None,
+            summary: "exit code 0".to_owned(),
+            warnings: 0,
+        },
         ReportBody::Finished { outcome: Outcome::Success, cause: None, summary: "1 step".to_owned() },
     ];
     assert_eq!(ended.seen.reports, expected);

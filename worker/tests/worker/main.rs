@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod apart;
 mod builds;
 mod checkouts;
 mod service;
+mod steps;
 mod trees;
 mod troubles;
 mod world;

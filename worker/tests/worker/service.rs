@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gristmill_model::protocol::{
-    BuildOrder, Hello, LogAddress, LogAppend, Refusal, Report, ReportBody, Welcome, WorkerCommand, limit,
+    ArtifactPiece, BuildOrder, Hello, LogAddress, LogAppend, Refusal, Report, ReportBody, Secrets, Welcome,
+    WorkerCommand, limit,
 };
 use gristmill_model::{BuildId, Outcome, WorkerName};
 use gristmill_worker::Master;
@@ -40,6 +41,10 @@ pub(crate) struct State {
     pub(crate) commands: Vec<WorkerCommand>,
     pub(crate) builds: BTreeMap<(BuildId, i64), Seen>,
     pub(crate) logs: BTreeMap<LogAddress, Vec<u8>>,
+    /// What steps may have.
+    pub(crate) secrets: BTreeMap<String, String>,
+    /// Files that were kept, by their digests.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// While it is set nothing is taken, and nothing given.
     pub(crate) is_away: bool,
     /// The next polls are refused.
@@ -131,6 +136,26 @@ impl Master for Service {
         })
     }
 
+    async fn secrets(&self, _: &WorkerName, _: BuildId, _: i64, _: u32) -> Result<Secrets, Refusal> {
+        let values = self.state().secrets.clone();
+        Ok(if values.is_empty() {
+            Secrets::Denied { why: "not for this branch".to_owned() }
+        } else {
+            Secrets::Given { values }
+        })
+    }
+
+    async fn append_artifact(&self, _: &WorkerName, piece: ArtifactPiece) -> Result<u64, Refusal> {
+        self.change(|state| {
+            let file = state.files.entry(piece.digest.as_str().to_owned()).or_default();
+            if piece.offset != file.len() as u64 {
+                return Err(Refusal::Offset { length: file.len() as u64 });
+            }
+            file.extend(&piece.bytes);
+            Ok(file.len() as u64)
+        })
+    }
+
     async fn poll(&self, _worker: &WorkerName) -> Result<Vec<WorkerCommand>, Refusal> {
         self.change(|state| state.polls += 1);
         let look = |state: &State| {
@@ -184,7 +209,7 @@ impl Master for Service {
             if state.is_away {
                 return Err(away());
             }
-            let LogAddress { build, epoch, step } = piece.log;
+            let LogAddress { build, epoch, step, .. } = piece.log;
             let seen = state.builds.entry((build, epoch)).or_default();
             if seen.is_fenced {
                 return Err(Refusal::Fenced { build, epoch });
@@ -228,7 +253,10 @@ impl Service {
         self.until("the build's end", |state| {
             let seen = state.builds.get(&(build, epoch))?;
             seen.finished()?;
-            let logs = state.logs.iter().filter(|(address, _)| (address.build, address.epoch) == (build, epoch));
+            let logs = state
+                .logs
+                .iter()
+                .filter(|(address, _)| (address.build, address.epoch) == (build, epoch) && address.log == 0);
             let logs = logs.map(|(address, bytes)| (address.step, bytes.clone())).collect();
             Some(Ended { seen: seen.clone(), logs })
         })

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gristmill_model::protocol::{BuildOrder, Origin};
 use gristmill_model::{
     BuildId, CheckoutMethod, CodebaseName, Command, Recipe, RepositoryName, Revision, SourceStamp, SourceUse,
-    StepAction, StepRecipe, StepRules, Timeouts, Timestamp,
+    StepAction, StepRecipe, Timeouts, Timestamp,
 };
 use gristmill_worker::{Backoff, Options, WorkerError};
 use tokio::task::JoinHandle;
@@ -110,14 +110,8 @@ pub(crate) fn with_source(order: &mut BuildOrder, codebase: &str, into: &str, ur
 }
 
 pub(crate) fn step(name: &str, action: StepAction) -> StepRecipe {
-    StepRecipe {
-        name: name.to_owned(),
-        action,
-        rules: StepRules::default(),
-        timeouts: Timeouts { grace: Duration::from_millis(200), ..Timeouts::default() },
-        environment: BTreeMap::new(),
-        folder: String::new(),
-    }
+    let timeouts = Timeouts { grace: Duration::from_millis(200), ..Timeouts::default() };
+    StepRecipe { timeouts, ..StepRecipe::new(name, action) }
 }
 
 pub(crate) fn script(name: &str, text: &str) -> StepRecipe {

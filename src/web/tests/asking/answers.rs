@@ -62,7 +62,8 @@ async fn every_path_that_is_listed_is_there(kind: Kind) {
     let listed = world.get("/api/v1").await.json();
     for path in listed["paths"].as_array().unwrap() {
         let (method, path) = (path["method"].as_str().unwrap(), path["path"].as_str().unwrap());
-        if path.ends_with("/stream") {
+        // A build of this world keeps no file; `results` looks at one that does.
+        if path.ends_with("/stream") || path.ends_with("{path}") {
             continue;
         }
         let path = path.replace("{id or revision}", "1").replace("{id}", "1").replace("{step}", "1");

@@ -86,7 +86,8 @@ async fn a_build_shows_its_steps(kind: Kind) {
               "outcome": "success",
               "started_at": "2026-11-24T11:02:12.000000Z",
               "summary": "",
-              "triggered": null
+              "triggered": null,
+              "warnings": 0
             },
             {
               "cause": "code",
@@ -101,7 +102,8 @@ async fn a_build_shows_its_steps(kind: Kind) {
               "outcome": "failure",
               "started_at": "2026-11-24T11:02:12.000000Z",
               "summary": "exit code 2",
-              "triggered": null
+              "triggered": null,
+              "warnings": 0
             }
           ],
           "steps_ahead": [],

@@ -23,7 +23,7 @@ pub(super) const SPOOL: Target = Target {
     )
 };
 
-const LOG: LogAddress = LogAddress { build: BuildId(1), epoch: 1, step: 0 };
+const LOG: LogAddress = LogAddress { build: BuildId(1), epoch: 1, step: 0, log: 0 };
 
 fn filled(source: &mut Source<'_>) -> (LogSpool, Vec<u8>) {
     let mut spool = LogSpool::new(LOG);

@@ -12,7 +12,7 @@ use super::blind_seeds;
 use crate::Target;
 use crate::source::Source;
 
-const LOG: LogAddress = LogAddress { build: BuildId(1), epoch: 1, step: 0 };
+const LOG: LogAddress = LogAddress { build: BuildId(1), epoch: 1, step: 0, log: 0 };
 
 pub(super) const APPEND: Target = Target {
     seeds: blind_seeds,

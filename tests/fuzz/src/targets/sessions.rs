@@ -305,7 +305,7 @@ fn body(source: &mut Source<'_>) -> ReportBody {
     match source.below(6) {
         0 => ReportBody::Started,
         1 => ReportBody::StepStarted { step },
-        2 => ReportBody::StepFinished { step, outcome, cause, summary: source.text() },
+        2 => ReportBody::StepFinished { step, outcome, cause, summary: source.text(), warnings: 0 },
         3 => ReportBody::TriggerReached { step },
         _ => ReportBody::Finished { outcome, cause, summary: source.text() },
     }

@@ -236,11 +236,17 @@ impl World {
     async fn run_and_fail(&self, logs: &LogStore) {
         self.report(1, 1, ReportBody::Started).await;
         self.report(1, 2, ReportBody::StepStarted { step: 0 }).await;
-        let finished = |step, outcome, cause| ReportBody::StepFinished { step, outcome, cause, summary: String::new() };
+        let finished = |step, outcome, cause| ReportBody::StepFinished {
+            step,
+            outcome,
+            cause,
+            summary: String::new(),
+            warnings: 0,
+        };
         self.report(1, 3, finished(0, Outcome::Success, None)).await;
         self.report(1, 4, ReportBody::StepStarted { step: 1 }).await;
         let text = b"running\n\x1b[31merror: <b>left</b>\x1b[0m != right\nmake: *** [check] Error 2\n";
-        let log = LogAddress { build: BuildId(1), epoch: 1, step: 1 };
+        let log = LogAddress::output(BuildId(1), 1, 1);
         let frame = zstd::bulk::compress(text, 1).unwrap();
         logs.append(&LogAppend { log, offset: 0, length: u32::try_from(text.len()).unwrap(), frame }).unwrap();
         self.pass(7);

@@ -201,6 +201,9 @@ impl Rows {
             | E::BuildStarted { .. }
             | E::StepStarted { .. }
             | E::StepFinished { .. }
+            | E::StepOutputs { .. }
+            | E::StepTested { .. }
+            | E::ArtifactStored { .. }
             | E::StepTriggered { .. }
             | E::BuildResumable { .. }
             | E::BuildResumed { .. }
@@ -357,6 +360,13 @@ impl Rows {
         Ok(row)
     }
 
+    /// Refuses what is said of a step that has not begun, or is over.
+    fn running_step(&mut self, build: BuildId, step: u32) -> Result<(), String> {
+        let states = [BuildState::Leased, BuildState::Running, BuildState::Suspended, BuildState::Resumable];
+        let known = self.open(build, &states)?.steps.get(&step).map(|(outcome, _)| *outcome);
+        must(known == Some(None), || format!("step {step} of build {build} does not run"))
+    }
+
     fn apply_build(&mut self, event: &Event) -> Result<(), String> {
         use BuildState::{Leased, Resumable, Running, Suspended};
         use EventBody as E;
@@ -387,6 +397,10 @@ impl Rows {
                 must(row.0.is_none(), || format!("step {step} of build {build} is over"))?;
                 row.0 = Some(*outcome);
             }
+            E::StepOutputs { build, step, .. } | E::StepTested { build, step, .. } => {
+                self.running_step(*build, *step)?;
+            }
+            E::ArtifactStored { artifact } => self.running_step(artifact.build, artifact.step)?,
             E::StepTriggered { build, step, buildset, wait } => {
                 let row = self.open(*build, &[Running])?;
                 let triggered =
