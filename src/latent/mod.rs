@@ -120,7 +120,7 @@ impl Keeper {
                     Ok(Ok(())) => {}
                     Ok(Err(why)) => watch.failed(name, &format!("{worker} could not be started: {why}")),
                     Err(_) => {
-                        watch.failed(name, &format!("starting {worker} took longer than {} s", REQUEST_MAX.as_secs()))
+                        watch.failed(name, &format!("starting {worker} took longer than {} s", REQUEST_MAX.as_secs()));
                     }
                 }
             }

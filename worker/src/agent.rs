@@ -100,9 +100,9 @@ impl Worker {
         let (spooling, left) = open_spool(&options, &folder.path).await?;
         let stop = stop.child_token();
         let heard = Heard::new();
-        let master: Arc<dyn Master> = Arc::new(Witness { master, heard: Arc::clone(&heard) });
         let mirrors = options.mirror_bytes_max.map(|bytes_max| Mirrors::new(folder.path.join("mirrors"), bytes_max));
         let tools = if options.finds_tools { tools::detect(&options.environment).await } else { BTreeMap::new() };
+        let master: Arc<dyn Master> = Arc::new(Witness { master, heard: Arc::clone(&heard) });
         let shared = Shared {
             executor: Arc::new(Isolated::new(folder.token.clone())),
             master: Arc::clone(&master),

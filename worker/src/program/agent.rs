@@ -63,7 +63,7 @@ fn prepare(args: &Args) -> Result<Remote, Failure> {
         (Some(path), _) => Credential::File(path.clone()),
         (None, Ok(token)) => Credential::Given(token),
         (None, Err(_)) => {
-            let why = "no token is given: put what `gristmill workers token` prints into a file, and give --token-file";
+            let why = "no token is given: put what `gristmill worker token` prints into a file, and give --token-file";
             return Err(usage(why.to_owned()));
         }
     };

@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// The service to work for
     #[arg(long, value_name = "URL", env = "GRISTMILL_SERVER")]
     pub(super) server: Option<String>,
-    /// A file with the token that a service's administrator made by `gristmill workers token`; read again when the
+    /// A file with the token that a service's administrator made by `gristmill worker token`; read again when the
     /// service asks for it. The environment may hold the token itself: GRISTMILL_WORKER_TOKEN
     #[arg(long, value_name = "FILE", env = "GRISTMILL_WORKER_TOKEN_FILE")]
     pub(super) token_file: Option<PathBuf>,

@@ -46,7 +46,7 @@ pub enum CredentialError {
         source: io::Error,
     },
     /// What is there is no token.
-    #[error("{from} holds no token of a worker, which begins with `gmw_`: `gristmill workers token` makes one")]
+    #[error("{from} holds no token of a worker, which begins with `gmw_`: `gristmill worker token` makes one")]
     NotAToken {
         /// Where it was looked for.
         from: String,
