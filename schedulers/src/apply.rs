@@ -10,7 +10,7 @@ use gristmill_model::{
     Revoked, Timestamp, TokenId, Verdict, VerdictKind, Worker, WorkerName, mutant,
 };
 
-use crate::state::{HeldChange, OpenBuild, Standing, State, Timer, Tip, UpstreamDone};
+use crate::state::{HeldChange, OpenBuild, Sight, Standing, State, Timer, Tip, UpstreamDone};
 
 impl State {
     /// Folds one event in. Events must come in order, each exactly once.
@@ -46,13 +46,9 @@ impl State {
                 self.set_tip(repository, reference, tip);
             }
             E::ChangeSeen { change } => self.change_seen(change),
-            E::RepositorySeen { repository } => self.repositories.entry(repository.clone()).or_default().seen = true,
-            E::SourceFailing { repository, failures, .. } => {
-                self.repositories.entry(repository.clone()).or_default().failures = *failures;
-            }
-            E::SourceRecovered { repository, .. } => {
-                self.repositories.entry(repository.clone()).or_default().failures = 0;
-            }
+            E::RepositorySeen { repository } => self.sight(repository).seen = true,
+            E::SourceFailing { repository, failures, .. } => self.sight(repository).failures = *failures,
+            E::SourceRecovered { repository, .. } => self.sight(repository).failures = 0,
             E::VerdictGiven { verdict } => self.verdict_given(verdict),
             E::TimerFired { scheduler, nominal, next, .. } => {
                 let nominal = nominal.or_else(|| self.timers.get(scheduler).and_then(|timer| timer.nominal));
@@ -196,6 +192,10 @@ impl State {
         if let Some(token) = self.tokens.get_mut(token) {
             token.revoked = Some(Revoked { at, by: by.to_owned() });
         }
+    }
+
+    fn sight(&mut self, repository: &RepositoryName) -> &mut Sight {
+        self.repositories.entry(repository.clone()).or_default()
     }
 
     fn set_tip(&mut self, repository: &RepositoryName, reference: &RefName, tip: Tip) {
