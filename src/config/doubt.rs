@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gristmill_model::Catalog;
 use gristmill_model::requirement::{self, Said};
+use gristmill_model::{Catalog, Provider};
 
 use super::code;
 use super::raw::{RawBuilder, RawScheduler};
@@ -37,6 +37,16 @@ fn requirements(resolver: &mut Resolver<'_>, catalog: &Catalog) {
     let labels = local_labels(catalog);
     let mut said = BTreeSet::new();
     for (name, builder) in &catalog.builders {
+        // A provider's workers have its labels before there is any.
+        let has_all = |provider: &Provider| {
+            let meets = |(label, wanted): (&String, &String)| {
+                requirement::meets(wanted, provider.labels.get(label).map(String::as_str))
+            };
+            builder.recipe.requires.iter().all(meets)
+        };
+        if catalog.providers.values().any(has_all) {
+            continue;
+        }
         for (label, wanted) in &builder.recipe.requires {
             let has = labels.get(label);
             let is_open = (has.is_none() && FOUND_OUT.contains(&label.as_str())) || wanted.contains("${matrix.");
