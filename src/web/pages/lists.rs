@@ -51,6 +51,11 @@ impl ListQuery {
         self.wanted().into_iter().find(|(name, _)| *name == field).map(|(_, value)| T::from(value.to_owned()))
     }
 
+    /// Gives what was asked for, as it may stand in a page.
+    fn shown(&self, field: &str) -> String {
+        self.get(field).map(|value: String| ansi::one_line(&value)).unwrap_or_default()
+    }
+
     /// Gives the rest of a link to the next page.
     fn older(&self, last: Option<i64>, length: usize) -> Option<String> {
         let last = last.filter(|_| i64::try_from(length) == Ok(LIMIT_DEFAULT))?;
@@ -122,7 +127,7 @@ async fn changes_page(app: &App, query: ListQuery) -> Shown {
         older: query.older(rows.last().map(|row| row.id.0), rows.len()),
         repositories: app.engine.catalog().repositories.keys().map(|name| name.0.clone()).collect(),
         chosen: query.get("repository").unwrap_or_default(),
-        branch: query.get("branch").unwrap_or_default(),
+        branch: query.shown("branch"),
         filters: query.filters(),
         changes,
         shell,
@@ -232,8 +237,8 @@ async fn builds_page(app: &App, query: ListQuery) -> Shown {
     page(&BuildsPage {
         older: query.older(rows.last().map(|row| row.id.0), rows.len()),
         builds: rows.iter().map(|build| build_line(build, shell.now)).collect(),
-        builder: query.get("builder").unwrap_or_default(),
-        branch: query.get("branch").unwrap_or_default(),
+        builder: query.shown("builder"),
+        branch: query.shown("branch"),
         outcome: word,
         outcomes: Outcome::ALL.into_iter().map(|outcome| (outcome.as_str(), Sign::from(outcome).word())).collect(),
         filters: query.filters(),

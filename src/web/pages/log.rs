@@ -214,7 +214,7 @@ async fn plain_page(app: &App, id: &str, step: &str, query: PagesQuery) -> Shown
         sign: Sign::of_step(&step),
         hits: hits.collect(),
         hits_next: found.next,
-        query: needle,
+        query: ansi::one_line(&needle),
         refresh: !complete,
         log: panel((&build, &step), complete, errors, lines, &read, PAGE_LINES - LEAD_LINES),
         shell: shell.titled(format!("Log of {} in build {}", step.name, build.id)),

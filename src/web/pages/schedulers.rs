@@ -222,7 +222,7 @@ fn field(
     };
     FieldView {
         label: parameter.label.clone().unwrap_or_else(|| name.to_owned()),
-        value: said.or(parameter.default.as_ref()).cloned().unwrap_or_default(),
+        value: said.or(parameter.default.as_ref()).map(|value| ansi::one_line(value)).unwrap_or_default(),
         required: parameter.required,
         problem: wrong.filter(|(field, _)| *field == name).map_or_else(String::new, |(_, problem)| problem.to_owned()),
         name: name.to_owned(),
