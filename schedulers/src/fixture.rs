@@ -565,3 +565,26 @@ fn parse_clock(text: &str) -> Duration {
     let (hours, minutes) = text.split_once(':').unwrap_or_else(|| panic!("`{text}` is no time"));
     Duration::from_secs(hours.parse::<u64>().expect("hours") * 3600 + minutes.parse::<u64>().expect("minutes") * 60)
 }
+
+/// Makes a build that runs on a worker.
+pub(crate) fn open_build(id: gristmill_model::BuildId, worker: &str) -> crate::state::OpenBuild {
+    let build = gristmill_model::Build {
+        id,
+        request: gristmill_model::RequestId(id.0),
+        buildset: gristmill_model::BuildsetId(1),
+        builder: "test".into(),
+        attempt: 1,
+        epoch: 1,
+        worker: worker.into(),
+        state: gristmill_model::BuildState::Running,
+        cancel: None,
+        suspended_step: None,
+        outcome: None,
+        cause: None,
+        summary: None,
+        leased_at: Timestamp(1),
+        started_at: None,
+        finished_at: None,
+    };
+    crate::state::OpenBuild { build, steps: BTreeMap::new(), waits_for: None }
+}

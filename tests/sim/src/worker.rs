@@ -66,6 +66,8 @@ struct Run {
     warnings: bool,
     /// Whether a step's processes run.
     is_stepping: bool,
+    /// Whether its end was told while it ran: who is told so starts it elsewhere, and nothing can be done about it.
+    is_belied: bool,
 }
 
 impl Worker {
@@ -157,7 +159,7 @@ impl World {
             self.fence_itself(other);
             let worker = &self.workers[other];
             let is_awake = worker.is_alive && worker.frozen.is_none_or(|until| until <= self.now);
-            if is_awake && worker.held.get(&held).is_some_and(|run| run.is_stepping) {
+            if is_awake && worker.held.get(&held).is_some_and(|run| run.is_stepping && !run.is_belied) {
                 let why = format!(
                     "worker {index} begins a step of build {}, and worker {other} still runs build {} of the same request",
                     lease.0, held.0
@@ -489,10 +491,21 @@ impl World {
         if self.faults.come(Fault::WorkerLies) {
             let lie = self.lie(&inputs);
             self.note(|| format!("worker {index}: lies: {lie:?}"));
+            self.belie(&lie);
             self.ask(Asker::Nobody, vec![lie], None);
         }
         let ends = ends_build(&inputs);
         self.ask_as(index, Asker::Report { worker: index, life, lease, count, ends }, inputs);
+    }
+
+    /// Notes of which run a lie tells the end.
+    fn belie(&mut self, lie: &Input) {
+        let Input::Report { worker, report } = lie else { return };
+        if matches!(report.body, ReportBody::Finished { .. }) {
+            let of_name = self.workers.iter_mut().filter(|one| one.name == *worker);
+            let runs = of_name.filter_map(|one| one.held.get_mut(&(report.build, report.epoch)));
+            runs.for_each(|run| run.is_belied = true);
+        }
     }
 
     /// Makes up something that a worker has no right to say, or says something twice.
@@ -609,6 +622,7 @@ impl Run {
             said_at: Timestamp::default(),
             warnings: false,
             is_stepping: false,
+            is_belied: false,
         }
     }
 }

@@ -119,7 +119,11 @@ impl Checker {
         if let Said::Unheard { worker } = &heard.said {
             self.count("S8");
             for body in own {
-                let EventBody::BuildFinished { build, .. } = body else { continue };
+                let EventBody::BuildFinished { build, outcome, .. } = body else { continue };
+                // What a lost build waited for goes with it, also on other workers.
+                if *outcome == Outcome::Cancelled {
+                    continue;
+                }
                 let is_its = self.leases.get(build).is_some_and(|(holder, _)| holder == worker);
                 must(is_its, "S8", || format!("{worker} is not heard of, and build {build} of another is ended"))?;
             }
