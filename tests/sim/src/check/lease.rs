@@ -116,7 +116,7 @@ impl Checker {
                 format!("a worker is away, and what it may still be doing is ended: {ended:?}")
             })?;
         }
-        if let Said::Unheard { worker } = &heard.said {
+        if let Said::Unheard { worker, silent } = &heard.said {
             self.count("S8");
             for body in own {
                 let EventBody::BuildFinished { build, outcome, .. } = body else { continue };
@@ -126,6 +126,12 @@ impl Checker {
                 }
                 let is_its = self.leases.get(build).is_some_and(|(holder, _)| holder == worker);
                 must(is_its, "S8", || format!("{worker} is not heard of, and build {build} of another is ended"))?;
+                let request = store.rows.builds.get(build).and_then(|row| store.rows.requests.get(&row.build.request));
+                let recipe = request.and_then(|request| store.rows.recipes.get(&request.recipe));
+                let is_over = recipe.is_none_or(|recipe| *silent >= recipe.orphan_window());
+                must(is_over, "S8", || {
+                    format!("{worker} may still run build {build}: silent for {} s only", silent.as_secs())
+                })?;
             }
         }
         self.follow_leases(own);

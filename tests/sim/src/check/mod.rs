@@ -18,6 +18,7 @@ mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gristmill_model::protocol::{Held, ReportBody};
 use gristmill_model::{
@@ -92,6 +93,8 @@ pub(crate) enum Said {
     Unheard {
         /// Which.
         worker: WorkerName,
+        /// For how long.
+        silent: Duration,
     },
     /// Anything else.
     Other,
@@ -110,7 +113,7 @@ impl Said {
             }
             Input::Hello(hello) => Self::Hello { worker: hello.worker.clone(), builds: hello.builds.clone() },
             Input::Gone { .. } => Self::Gone,
-            Input::Unheard { worker, .. } => Self::Unheard { worker: worker.clone() },
+            Input::Unheard { worker, silent } => Self::Unheard { worker: worker.clone(), silent: *silent },
             _ => Self::Other,
         }
     }
